@@ -1,0 +1,48 @@
+import type { Endpoint, RejectReason } from './flow.ts';
+import type { ByteSink, ByteSource } from './stream.ts';
+
+/** Why a dial failed: what the application is to see, and what the log is to say. */
+export interface DialFailure {
+  readonly reason: RejectReason;
+  /** The far end's own words, or ours; for people, never parsed. */
+  readonly message: string;
+}
+
+/** How a channel ended. `finished`: both directions ended in order. */
+export type ChannelEnd = 'finished' | 'reset-by-peer' | 'aborted' | 'upstream-lost';
+
+/** An open conversation with the far end. */
+export interface Channel {
+  /**
+   * Starts the exchange: bytes are pulled from `source` as the upstream has room and pushed into
+   * `sink` as they arrive. Called exactly once, in the turn in which the channel was handed over.
+   * `closed` is called exactly once, after which neither half is touched again.
+   */
+  start(source: ByteSource, sink: ByteSink, closed: (end: ChannelEnd) => void): void;
+  /** The source has bytes again, or has ended. Cheap; may be called when nothing waits. */
+  sourceReady(): void;
+  /** The sink's queue fell below its mark: the far end may be invited to send again. */
+  sinkDrained(): void;
+  /** Ends both directions at once. */
+  abort(): void;
+}
+
+export interface DialHandlers {
+  opened(channel: Channel): void;
+  failed(failure: DialFailure): void;
+}
+
+/** A dial under way. */
+export interface Dial {
+  /** The application gave up. No handler is called afterwards; a channel that opens late is closed. */
+  cancel(): void;
+}
+
+/** Something that opens conversations with far ends. A bastion or a group of bastions is one. */
+export interface Dialer {
+  /**
+   * Dials `target` on behalf of `origin`. Exactly one handler is called, in a later turn, unless the
+   * dial is cancelled before.
+   */
+  dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial;
+}

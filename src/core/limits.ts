@@ -1,0 +1,70 @@
+/**
+ * Every queue, buffer, timer and limit of netproxy, with unit and reason. Nothing elsewhere in
+ * `src` waits, queues or bounds by a bare number. The engine's own are in `native/limits.h`.
+ */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SECOND_MS = 1000;
+
+// --- SSH ---------------------------------------------------------------------------------------
+
+/** Bytes. Static receive buffer under ssh2: one is used for every read of a connection, because
+ * allocating and collecting 64 KiB reads was most of the download cost. 1 MiB measured no better. */
+export const SSH_RECEIVE_BUFFER_BYTES: number = 256 * KIB;
+
+/** Bytes. Above this much in the SSH socket's queue no flow is given a turn, so that a small write
+ * of one flow never waits behind megabytes of another (RTT p50 3.4 ms without, 0.58 ms with). */
+export const SSH_SEND_QUEUE_MARK_BYTES: number = 256 * KIB;
+
+/** Bytes. What one flow may hand over in a turn before the next flow has its turn. */
+export const SSH_QUANTUM_BYTES: number = 128 * KIB;
+
+/** Bytes. Receive window of a channel at its opening; ssh2 and OpenSSH use the same. */
+export const SSH_CHANNEL_WINDOW_INITIAL_BYTES: number = 2 * MIB;
+
+/** Bytes. Receive window that a channel whose reader keeps up is topped up to; a window of W bytes
+ * limits a download to W per round trip (8 MiB measured 2.5x `ssh -L` at 50 ms). */
+export const SSH_CHANNEL_WINDOW_MAX_BYTES: number = 8 * MIB;
+
+/** Bytes. Largest payload of a channel packet we accept; ssh2 refuses packets over 35,000 bytes. */
+export const SSH_CHANNEL_PACKET_BYTES: number = 32 * KIB;
+
+/** Milliseconds from the start of connect(2) to an authenticated connection. */
+export const SSH_HANDSHAKE_DEADLINE_MS: number = 15 * SECOND_MS;
+
+/** Milliseconds between SSH keepalives, and how many may go unanswered: a dead bastion is noticed
+ * within 15 s even when nothing is sent (users of rivals wait for hours). */
+export const SSH_KEEPALIVE_INTERVAL_MS: number = 5 * SECOND_MS;
+export const SSH_KEEPALIVE_MISSES: number = 3;
+
+/** Milliseconds that one channel open may take; sshd itself waits for the kernel's connect time-out,
+ * about two minutes, which no application should have to. */
+export const SSH_OPEN_DEADLINE_MS: number = 30 * SECOND_MS;
+
+/** Milliseconds. Reconnect delays double from the first to the last, each with jitter, so that many
+ * sidecars do not return to a restarted bastion in step. */
+export const SSH_RECONNECT_FIRST_MS: number = 250;
+export const SSH_RECONNECT_LAST_MS: number = 15 * SECOND_MS;
+
+/** Milliseconds that a connect waits for a bastion to come (back) before it fails. */
+export const CONNECT_HOLD_MS: number = 10 * SECOND_MS;
+
+/** Connects that may wait for a bastion at once; more are answered host-unreachable at once. */
+export const CONNECT_HOLD_MAX: number = 4096;
+
+/** Opens under way at once on one connection. sshd has no limit of its own but its file descriptors
+ * (about 1,000 a connection). */
+export const SSH_OPENS_MAX: number = 512;
+
+// --- Engine ------------------------------------------------------------------------------------
+
+/** Bytes queued towards the application above which the far end is no longer invited to send, and
+ * below which it is again. Kept in step with `SEND_HIGH_WATER` and `SEND_LOW_WATER` of the engine. */
+export const FLOW_SEND_HIGH_WATER_BYTES: number = 1 * MIB;
+
+// --- Process -----------------------------------------------------------------------------------
+
+/** Milliseconds that flows may take to finish after SIGTERM before they are reset. Container
+ * engines send SIGKILL after 10 s. */
+export const DRAIN_DEADLINE_MS: number = 5 * SECOND_MS;

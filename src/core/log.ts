@@ -1,0 +1,7 @@
+/** What the parts of netproxy log through: the subset of pino that they need. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
