@@ -1,0 +1,289 @@
+/**
+ * A real OpenSSH server for tests, the demo and the bench: own directory, keys, configuration and
+ * log, so that nothing of the machine's own sshd is touched.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+const SSHD = '/usr/sbin/sshd';
+/** sshd refuses to start without its privilege separation directory. */
+const PRIVSEP_DIRECTORY = '/run/sshd';
+const READY_DEADLINE_MS = 10_000;
+const PROBE_INTERVAL_MS = 20;
+const PROBE_DEADLINE_MS = 1_000;
+
+export interface SshdOptions {
+  /** Address to listen on; 127.0.0.1 by default. */
+  readonly address?: string;
+  /** Port; by default a free one, or 2222 inside a network namespace. */
+  readonly port?: number;
+  /** Name of a network namespace of `ip netns` to run in. */
+  readonly netns?: string;
+  /** Lines that go before ours in sshd_config, where the first value of a keyword wins. */
+  readonly config?: readonly string[];
+  /** Further names for the known_hosts file, each written with the port. */
+  readonly names?: readonly string[];
+  /** False prepares everything and leaves the server down until `start()`; true by default. */
+  readonly start?: boolean;
+}
+
+export interface Sshd {
+  readonly directory: string;
+  readonly address: string;
+  readonly port: number;
+  readonly user: string;
+  readonly hostKeyFile: string;
+  readonly clientKeyFile: string;
+  readonly knownHostsFile: string;
+  readonly authorizedKeysFile: string;
+  readonly configFile: string;
+  readonly logFile: string;
+  /** Process number of the listener, or undefined while the server is down. */
+  readonly pid: number | undefined;
+  /** Starts the server and waits until it answers. */
+  start(): Promise<void>;
+  /** Ends the listener and every connection, with no word to the clients. */
+  halt(): Promise<void>;
+  /** `halt()` and `start()`, on the same port. */
+  restart(): Promise<void>;
+  /** Ends every connection; the listener goes on. */
+  dropConnections(): void;
+  /** `halt()`, and removes the directory. */
+  stop(): Promise<void>;
+  /** What the server logged so far. */
+  log(): string;
+}
+
+/** Starts a server as the current user, who is also the one to log in as. */
+export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
+  mkdirSync(PRIVSEP_DIRECTORY, { recursive: true, mode: 0o755 });
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'netproxy-sshd-'));
+  const address = options.address ?? '127.0.0.1';
+  const port = options.port ?? (options.netns === undefined ? await freePort(address) : 2222);
+  const file = (name: string): string => path.join(directory, name);
+
+  await makeKey(file('host_key'));
+  await makeKey(file('client_key'));
+  const hostKey = readFileSync(file('host_key.pub'), 'utf8').split(' ').slice(0, 2).join(' ');
+  writeFileSync(file('authorized_keys'), readFileSync(file('client_key.pub')));
+  const names = [address, ...(options.names ?? [])].map((name) => (port === 22 ? name : `[${name}]:${port}`));
+  writeFileSync(file('known_hosts'), `${names.join(',')} ${hostKey}\n`);
+  const config = [
+    ...(options.config ?? []),
+    `Port ${port}`,
+    `ListenAddress ${address}`,
+    `HostKey ${file('host_key')}`,
+    `PidFile none`,
+    `AuthorizedKeysFile ${file('authorized_keys')}`,
+    'StrictModes no',
+    'UsePAM no',
+    'PermitRootLogin prohibit-password',
+    'PasswordAuthentication no',
+    'KbdInteractiveAuthentication no',
+    'MaxStartups 100',
+    'LogLevel VERBOSE',
+  ];
+  writeFileSync(file('sshd_config'), `${config.join('\n')}\n`);
+  writeFileSync(file('log'), '');
+
+  const server = new LabSshd(directory, address, port, options.netns);
+  if (options.start !== false) await server.start();
+  return server;
+}
+
+/** Writes an ed25519 key pair (or another type) at `file` and `file.pub`. */
+export async function makeKey(file: string, type = 'ed25519', passphrase = ''): Promise<void> {
+  await run('ssh-keygen', ['-q', '-t', type, '-N', passphrase, '-C', 'netproxy-lab', '-f', file]);
+}
+
+class LabSshd implements Sshd {
+  readonly directory: string;
+  readonly address: string;
+  readonly port: number;
+  readonly user: string;
+  readonly #netns: string | undefined;
+  #child: ChildProcess | undefined;
+  readonly #onExit = (): void => this.#killAll();
+
+  constructor(directory: string, address: string, port: number, netns: string | undefined) {
+    this.directory = directory;
+    this.address = address;
+    this.port = port;
+    this.user = os.userInfo().username;
+    this.#netns = netns;
+    process.once('exit', this.#onExit);
+  }
+
+  get hostKeyFile(): string {
+    return path.join(this.directory, 'host_key');
+  }
+  get clientKeyFile(): string {
+    return path.join(this.directory, 'client_key');
+  }
+  get knownHostsFile(): string {
+    return path.join(this.directory, 'known_hosts');
+  }
+  get authorizedKeysFile(): string {
+    return path.join(this.directory, 'authorized_keys');
+  }
+  get configFile(): string {
+    return path.join(this.directory, 'sshd_config');
+  }
+  get logFile(): string {
+    return path.join(this.directory, 'log');
+  }
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  log(): string {
+    return readFileSync(this.logFile, 'utf8');
+  }
+
+  async start(): Promise<void> {
+    if (this.#child !== undefined) return;
+    const command = [...this.#inNetns(), SSHD, '-D', '-f', this.configFile, '-E', this.logFile];
+    const child = spawn(command[0]!, command.slice(1), { stdio: 'ignore' });
+    this.#child = child;
+    let gone = false;
+    child.once('error', () => (gone = true));
+    child.once('exit', () => (gone = true));
+    const deadline = Date.now() + READY_DEADLINE_MS;
+    while (!(await this.#answers())) {
+      if (gone || Date.now() > deadline) {
+        const why = gone ? 'ended' : `did not answer within ${READY_DEADLINE_MS} ms`;
+        await this.halt();
+        throw new Error(`sshd on ${this.address}:${this.port} ${why}:\n${this.log()}`);
+      }
+      await sleep(PROBE_INTERVAL_MS);
+    }
+  }
+
+  async halt(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    const ended =
+      child.exitCode !== null || child.signalCode !== null
+        ? Promise.resolve()
+        : new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    this.#killAll();
+    await ended;
+  }
+
+  async restart(): Promise<void> {
+    await this.halt();
+    appendFileSync(this.logFile, '--- restart ---\n');
+    await this.start();
+  }
+
+  dropConnections(): void {
+    if (this.pid !== undefined) for (const pid of descendants(this.pid)) kill(pid, 'SIGKILL');
+  }
+
+  async stop(): Promise<void> {
+    await this.halt();
+    process.removeListener('exit', this.#onExit);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** The listener is stopped first, so that no connection is born between the list and the kill. */
+  #killAll(): void {
+    const pid = this.pid;
+    const running = this.#child?.exitCode === null && this.#child.signalCode === null;
+    this.#child = undefined;
+    if (pid === undefined || !running) return;
+    kill(pid, 'SIGSTOP');
+    for (const descendant of descendants(pid)) kill(descendant, 'SIGKILL');
+    kill(pid, 'SIGKILL');
+  }
+
+  #inNetns(): string[] {
+    return this.#netns === undefined ? [] : ['nsenter', `--net=/run/netns/${this.#netns}`];
+  }
+
+  /** Ready means that a banner is sent; a namespace is probed from inside. */
+  async #answers(): Promise<boolean> {
+    if (this.#netns === undefined) return await readsBanner(this.address, this.port);
+    const [command, ...args] = [
+      ...this.#inNetns(),
+      'timeout',
+      String(PROBE_DEADLINE_MS / 1000),
+      'bash',
+      '-c',
+      'exec 3<>"/dev/tcp/$0/$1" && head -c 4 <&3',
+      this.address,
+      String(this.port),
+    ];
+    try {
+      const { stdout } = await run(command!, args);
+      return stdout === 'SSH-';
+    } catch {
+      return false;
+    }
+  }
+}
+
+function readsBanner(address: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ host: address, port });
+    const answer = (yes: boolean): void => {
+      resolve(yes);
+      socket.destroy();
+    };
+    socket.setTimeout(PROBE_DEADLINE_MS, () => answer(false));
+    socket.once('data', (data) => answer(data.toString('latin1').startsWith('SSH-')));
+    socket.once('error', () => answer(false));
+    socket.once('end', () => answer(false));
+  });
+}
+
+async function freePort(address: string): Promise<number> {
+  const server = net.createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, address, resolve);
+  });
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
+}
+
+/** Every process below `root`. sshd's children are in sessions of their own, so no group holds them. */
+function descendants(root: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+      // The second field is the command in parentheses, which may hold anything.
+      const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+      children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  const found: number[] = [];
+  const queue = [root];
+  for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
+    const below = children.get(pid) ?? [];
+    found.push(...below);
+    queue.push(...below);
+  }
+  return found;
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It ended already.
+  }
+}
