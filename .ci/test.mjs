@@ -1,0 +1,91 @@
+// node .ci/with-runtime.mjs --root .ci/test.mjs [GROUP...]
+// Runs the checks and the test groups, or only the groups named, and ends with one summary in the
+// form of node's own test runner. With CI=true a skipped test is a failure, since a machine that
+// cannot run a test would otherwise pass it.
+import { spawnSync } from 'node:child_process';
+import { existsSync, globSync } from 'node:fs';
+import { join } from 'node:path';
+import { compose } from 'node:stream';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { root } from './setup.mjs';
+
+const MINUTE_MS = 60_000;
+
+/**
+ * In the order of the time they take. The last ones run one file at a time: they measure deadlines,
+ * and start many processes each.
+ */
+const GROUPS = {
+  unit: { parallel: true },
+  house: { parallel: true },
+  native: { parallel: false },
+  ssh: { parallel: false },
+  netns: { parallel: false },
+};
+
+const folders = ['src', 'test', 'bench', 'demo'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
+const nativeSources = globSync('{native,bench,test}/**/*.{cc,h}', { cwd: root }).filter((file) => !/\/build(-[^/]*)?\//.test(file));
+
+const CHECKS = [
+  ['lint', 'oxlint', ['--type-aware', '--deny-warnings', ...folders]],
+  ['types of src', 'tsc', ['-p', 'src', '--noEmit']],
+  ['types of tests', 'tsc', ['-p', 'test']],
+  ['format', 'oxfmt', ['--check', ...folders]],
+  ...(nativeSources.length > 0 ? [['format of native code', 'clang-format', ['--dry-run', '-Werror', ...nativeSources]]] : []),
+];
+
+const named = process.argv.slice(2);
+const unknown = named.filter((name) => name !== 'checks' && !(name in GROUPS));
+if (unknown.length > 0) {
+  console.error(`There is no test group "${unknown.join('", "')}"; there are: checks ${Object.keys(GROUPS).join(' ')}.`);
+  process.exit(64);
+}
+const wanted = (name) => named.length === 0 || named.includes(name);
+
+const started = performance.now();
+const failedChecks = wanted('checks') ? runChecks() : [];
+
+const total = { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 };
+for await (const text of compose(events, new spec())) process.stdout.write(text);
+
+if (failedChecks.length > 0) console.error(`Failed checks: ${failedChecks.join(', ')}.`);
+const skips = process.env.CI === 'true' ? total.skipped + total.todo : 0;
+if (skips > 0) console.error(`${skips} skipped or unwritten tests, which CI takes for failures.`);
+process.exitCode = failedChecks.length + total.failed + total.cancelled + skips > 0 ? 1 : 0;
+
+function runChecks() {
+  return CHECKS.filter(([name, tool, args]) => {
+    const before = performance.now();
+    const done = spawnSync(tool, args, { cwd: root, encoding: 'utf8' });
+    const good = done.status === 0;
+    console.log(`${good ? '✔' : '✖'} ${name} (${((performance.now() - before) / 1000).toFixed(1)} s)`);
+    if (!good) console.log(done.error?.message ?? `${done.stdout}${done.stderr}`);
+    return !good;
+  }).map(([name]) => name);
+}
+
+/** The events of all groups as if of one run, with the sum of their summaries at the end. */
+async function* events() {
+  for (const [name, { parallel }] of Object.entries(GROUPS)) {
+    if (!wanted(name)) continue;
+    const files = globSync(`test/${name}/**/*.test.ts`, { cwd: root }).sort().map((file) => join(root, file));
+    if (files.length === 0) continue;
+    for await (const event of run({ files, concurrency: parallel, timeout: 5 * MINUTE_MS })) {
+      if (event.type === 'test:summary') {
+        if (event.data.file === undefined) {
+          for (const key of Object.keys(total)) total[key] += event.data.counts[key] ?? 0;
+        }
+      } else if (!isOwnSummary(event)) yield event;
+    }
+  }
+  const lines = { tests: total.tests, suites: total.suites, pass: total.passed, fail: total.failed, cancelled: total.cancelled, skipped: total.skipped, todo: total.todo, duration_ms: performance.now() - started };
+  for (const [key, value] of Object.entries(lines)) {
+    yield { type: 'test:diagnostic', data: { nesting: 0, message: `${key} ${value}`, level: 'info' } };
+  }
+}
+
+/** The lines that end each run: "tests 12", "pass 12" and so on, which have no file. */
+function isOwnSummary(event) {
+  return event.type === 'test:diagnostic' && event.data.nesting === 0 && /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/.test(event.data.message);
+}
