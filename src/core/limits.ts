@@ -1,6 +1,6 @@
 /**
  * Every queue, buffer, timer and limit of netproxy, with unit and reason. Nothing elsewhere in
- * `src` waits, queues or bounds by a bare number. The engine's own are in `native/limits.h`.
+ * `src` waits, queues or bounds by a bare number. The engine's own are in `native/constants.h`.
  */
 
 const KIB = 1024;
@@ -68,3 +68,9 @@ export const FLOW_SEND_HIGH_WATER_BYTES: number = 1 * MIB;
 /** Milliseconds that flows may take to finish after SIGTERM before they are reset. Container
  * engines send SIGKILL after 10 s. */
 export const DRAIN_DEADLINE_MS: number = 5 * SECOND_MS;
+
+// --- Configuration -----------------------------------------------------------------------------
+
+/** Bytes. Largest configuration, key or known_hosts file that is read: far above any real one, and
+ * small enough that a wrong path cannot fill the memory. */
+export const CONFIG_FILE_MAX_BYTES: number = 1 * MIB;

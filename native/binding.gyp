@@ -1,0 +1,43 @@
+{
+  "targets": [
+    {
+      "target_name": "netproxy",
+      "sources": [
+        "addon.cc",
+        "engine/engine.cc",
+        "engine/read.cc",
+        "packet/ip.cc",
+        "packet/out.cc",
+        "packet/tcp.cc",
+        "socket/socket.cc",
+        "tcp/input.cc",
+        "tcp/isn.cc",
+        "tcp/output.cc",
+        "tcp/receive_queue.cc",
+        "tcp/send_queue.cc",
+        "tcp/stack.cc",
+        "tcp/timers.cc",
+        "tun/tun.cc"
+      ],
+      "include_dirs": [
+        ".",
+        "<!(node -p \"require('node-addon-api').include_dir\")"
+      ],
+      "defines": [
+        "NAPI_VERSION=9",
+        "NAPI_CPP_EXCEPTIONS",
+        "NODE_ADDON_API_DISABLE_DEPRECATED"
+      ],
+      "cflags_cc!": ["-fno-exceptions", "-fno-rtti"],
+      "cflags_cc": [
+        "-std=c++20",
+        "-fexceptions",
+        "-D_GNU_SOURCE",
+        "-fvisibility=hidden",
+        "-O2",
+        "-Wall",
+        "-Wextra"
+      ]
+    }
+  ]
+}

@@ -1,0 +1,101 @@
+// The engine thread: reads the TUN, runs the TCP endpoint, writes the TUN, keeps time.
+//
+// One lock guards all state. The engine thread holds it for one packet's processing at a time and
+// never while it reads or writes bulk data; the JavaScript thread calls in under the same lock and
+// sends small segments itself, which spares them a thread switch.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/events.h"
+#include "engine/slabs.h"
+#include "tcp/stack.h"
+
+namespace netproxy::engine {
+
+struct DeviceCounters {
+  std::atomic<uint64_t> packets_in = 0;
+  std::atomic<uint64_t> packets_out = 0;
+  std::atomic<uint64_t> write_errors = 0;
+  std::atomic<uint64_t> dropped_fragments = 0;
+  std::atomic<uint64_t> dropped_malformed = 0;
+  std::atomic<uint64_t> dropped_other = 0;  // neither TCP nor UDP, or to a multicast address
+  std::atomic<uint64_t> refused_datagrams = 0;
+};
+
+class Engine final : public tcp::Events {
+ public:
+  // Takes ownership of `tun`. `notify` is called from the engine thread when events wait and the last
+  // poll() had seen none; it must not block.
+  Engine(int tun, const tcp::Config& config, std::function<void()> notify);
+  ~Engine() override;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Ends the thread and closes the TUN. Flows are left as they are: the device is gone.
+  void stop();
+
+  // Copies at most `max` events; fewer than `max` means that none is left.
+  size_t poll(Event* out, size_t max);
+
+  void accept(tcp::FlowId id);
+  void reject(tcp::FlowId id, tcp::Reject reason);
+  void abort(tcp::FlowId id);
+  size_t write(tcp::FlowId id, const uint8_t* data, size_t length);
+  void end(tcp::FlowId id);
+  tcp::ReceiveQueue::View take(tcp::FlowId id, size_t max);
+  // True when the application's half is closed and nothing waits.
+  bool taken(tcp::FlowId id, size_t length);
+  bool ended(tcp::FlowId id);
+
+  struct Snapshot {
+    size_t flows, pending_dials, slabs_in_use, blocks_in_use, received_bytes;
+    tcp::Counters tcp;
+  };
+  Snapshot snapshot();
+  const DeviceCounters& device() const { return device_; }
+  Slabs& slabs() { return slabs_; }
+
+  // tcp::Events, called under the lock.
+  void opened(const tcp::Connection& connection) override;
+  void readable(tcp::FlowId id) override;
+  void drained(tcp::FlowId id) override;
+  void closed(tcp::FlowId id, tcp::End end) override;
+
+ private:
+  void run();
+  // Reads at most a batch; false when the TUN had no more.
+  bool read_batch();
+  void input(const uint8_t* packet, size_t length, uint8_t vnet_flags, uint32_t slab);
+  void refuse_datagram(const packet::IpPacket& ip);
+  void flush();
+  void emit(const packet::OutPacket& out);
+  void emit_now(tcp::FlowId id);
+  void emit_control();
+  void wake_if_owed();
+  void notify_if_due();
+  void device_lost();
+
+  const int tun_;
+  int wake_ = -1;
+  int poll_ = -1;
+  std::function<void()> notify_;
+  std::thread thread_;
+  std::atomic<bool> stopping_ = false;
+  DeviceCounters device_;
+  uint32_t read_slab_ = Slabs::kNone;  // engine thread only
+
+  std::mutex mutex_;  // guards all below
+  Slabs slabs_;
+  tcp::Stack stack_;
+  std::vector<Event> events_;
+  size_t events_read_ = 0;
+  bool notified_ = false;
+  bool sleeping_ = false;
+};
+
+}  // namespace netproxy::engine

@@ -1,0 +1,105 @@
+// Packets from the TUN, up to the protocol that takes them.
+#include <unistd.h>
+
+#include <cerrno>
+#include <sys/uio.h>
+
+#include "engine/clock.h"
+#include "engine/engine.h"
+#include "packet/checksum.h"
+
+namespace netproxy::engine {
+
+namespace {
+
+constexpr uint8_t kIcmpUnreachable = 3;
+constexpr uint8_t kIcmpPortUnreachable = 3;
+constexpr uint8_t kIcmp6Unreachable = 1;
+constexpr uint8_t kIcmp6PortUnreachable = 4;
+
+// The kernel vouches for a packet that it made itself and left to be summed up (NEEDS_CSUM), or has
+// checked (DATA_VALID). Anything else is forwarded or raw and is checked here.
+bool checksum_good(const packet::IpPacket& ip, uint8_t vnet_flags) {
+  if ((vnet_flags & (packet::kVnetNeedsChecksum | packet::kVnetDataValid)) != 0) return true;
+  const uint64_t pseudo =
+      packet::pseudo_header_sum(ip.family, ip.source, ip.destination, ip.protocol, ip.payload_length);
+  return packet::checksum_fold(packet::checksum_add(ip.payload, ip.payload_length, pseudo)) == 0xffff;
+}
+
+}  // namespace
+
+bool Engine::read_batch() {
+  for (int i = 0; i < limits::kReadBatch; ++i) {
+    if (read_slab_ == Slabs::kNone) {
+      const std::lock_guard lock(mutex_);
+      read_slab_ = slabs_.acquire();
+      // The reader's own slab is kept back from flows (Slabs::scarce), so one is always there.
+      if (read_slab_ == Slabs::kNone) return false;
+    }
+    uint8_t vnet[packet::kVnetHeader];
+    uint8_t* const packet = slabs_.at(read_slab_);
+    const iovec pieces[] = {{vnet, sizeof vnet}, {packet, limits::kSlabBytes}};
+    const ssize_t size = readv(tun_, pieces, 2);
+    if (size < 0) {
+      if (errno == EAGAIN || errno == EINTR) return false;
+      if (errno == EBADFD || errno == ENODEV || errno == EBADF) device_lost();
+      return false;
+    }
+    ++device_.packets_in;
+    if (size <= static_cast<ssize_t>(sizeof vnet)) continue;
+    input(packet, static_cast<size_t>(size) - sizeof vnet, vnet[0], read_slab_);
+    notify_if_due();
+  }
+  return true;
+}
+
+void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint32_t slab) {
+  packet::IpPacket ip;
+  switch (packet::parse_ip(data, length, ip)) {
+    case packet::IpParse::kMalformed:
+      ++device_.dropped_malformed;
+      return;
+    case packet::IpParse::kFragment:
+      ++device_.dropped_fragments;
+      return;
+    case packet::IpParse::kOk:
+      break;
+  }
+  if (ip.multicast_or_broadcast()) {
+    ++device_.dropped_other;
+    return;
+  }
+  if (ip.protocol == packet::kProtocolUdp) {
+    refuse_datagram(ip);
+    return;
+  }
+  if (ip.protocol != packet::kProtocolTcp) {
+    ++device_.dropped_other;
+    return;
+  }
+  if (!checksum_good(ip, vnet_flags)) {
+    ++device_.dropped_malformed;
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  const size_t before = slabs_.references(slab);
+  stack_.input(ip, slab, now());
+  // A flow kept the payload: the slab is no longer the reader's.
+  if (slabs_.references(slab) != before) {
+    slabs_.release(slab);
+    read_slab_ = Slabs::kNone;
+  }
+}
+
+// At once, not silently: a client that tries UDP first (QUIC) falls back to TCP in one local round trip.
+void Engine::refuse_datagram(const packet::IpPacket& ip) {
+  ++device_.refused_datagrams;
+  packet::OutPacket out;
+  packet::finish_unreachable(out, ip.family, ip.destination, ip.source,
+                             ip.family == 4 ? kIcmpUnreachable : kIcmp6Unreachable,
+                             ip.family == 4 ? kIcmpPortUnreachable : kIcmp6PortUnreachable, ip.start, ip.length);
+  const std::lock_guard lock(mutex_);
+  stack_.control(out);
+}
+
+}  // namespace netproxy::engine

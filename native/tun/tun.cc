@@ -1,0 +1,42 @@
+#include "tun/tun.h"
+
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace netproxy::tun {
+
+namespace {
+
+[[noreturn]] void fail(int fd, const char* what) {
+  const int error = errno;
+  if (fd >= 0) close(fd);
+  throw std::system_error(error, std::generic_category(), what);
+}
+
+}  // namespace
+
+Device open(const std::string& name) {
+  const int fd = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) fail(fd, "open /dev/net/tun");
+
+  ifreq request{};
+  if (name.size() >= sizeof request.ifr_name) {
+    errno = ENAMETOOLONG;
+    fail(fd, "interface name");
+  }
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+  if (ioctl(fd, TUNSETIFF, &request) < 0) fail(fd, "TUNSETIFF");
+
+  const bool segmentation = ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) == 0;
+  return {fd, request.ifr_name, segmentation};
+}
+
+}  // namespace netproxy::tun
