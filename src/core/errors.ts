@@ -18,17 +18,114 @@ interface ErrorRow {
   readonly hint: string;
 }
 
-const rows = {
+/** Written out, since declarations are emitted file by file; the compiler keeps it equal to the table. */
+export type ErrorCode =
+  | 'USAGE_INVALID'
+  | 'CONFIG_INVALID'
+  | 'CONFIG_UNREADABLE'
+  | 'CREDENTIAL_UNREADABLE'
+  | 'INTERNAL'
+  | 'SSH_CRYPTO_MISSING'
+  | 'SSH_AUTH_REFUSED'
+  | 'HOST_KEY_UNKNOWN'
+  | 'HOST_KEY_MISMATCH'
+  | 'HOST_KEY_REVOKED'
+  | 'KEY_UNREADABLE'
+  | 'KEY_INVALID'
+  | 'KEY_PASSPHRASE_MISSING'
+  | 'KEY_PASSPHRASE_WRONG'
+  | 'KNOWN_HOSTS_UNREADABLE'
+  | 'KNOWN_HOSTS_INVALID'
+  | 'NATIVE_MISSING';
+
+export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
+  USAGE_INVALID: {
+    exit: EXIT_USAGE,
+    meaning: 'The command line names an unknown command or flag, or a flag lacks its value or is given twice.',
+    hint: 'Run "netproxy help COMMAND" for the flags of a command.',
+  },
+  CONFIG_INVALID: {
+    exit: EXIT_USAGE,
+    meaning:
+      'A setting has a value that is not allowed, is missing or is unknown; every problem found is listed, with its place.',
+    hint: 'Correct each listed place; "netproxy check" validates without starting anything.',
+  },
+  CONFIG_UNREADABLE: {
+    exit: EXIT_USAGE,
+    meaning: 'The configuration file could not be read, or is not YAML.',
+    hint: 'Check the path given with --config or NETPROXY_CONFIG, its permissions and its syntax.',
+  },
+  CREDENTIAL_UNREADABLE: {
+    exit: EXIT_USAGE,
+    meaning: 'A private key, passphrase or known_hosts file could not be read.',
+    hint: 'Check that the file is mounted and that the user netproxy runs as may read it.',
+  },
+  INTERNAL: {
+    exit: EXIT_FAILURE,
+    meaning: 'netproxy met an error that it has no name for; this is a defect of netproxy.',
+    hint: 'Report it with the output of the same command under --log-level debug, which adds the stack.',
+  },
+  SSH_CRYPTO_MISSING: {
+    exit: EXIT_FAILURE,
+    meaning: 'The native crypto module of ssh2 was not found or could not be loaded.',
+    hint: 'Run "npm run setup" in a checkout; in an image, use the build for this architecture and C library.',
+  },
+  SSH_AUTH_REFUSED: {
+    exit: EXIT_FAILURE,
+    meaning: 'The bastion is the expected one, but did not accept the key for this user.',
+    hint: "Check the user name, and that the public key is in the user's authorized_keys on the bastion.",
+  },
+  HOST_KEY_UNKNOWN: {
+    exit: EXIT_USAGE,
+    meaning: 'known_hosts has no key for the bastion.',
+    hint: "Compare the fingerprint with the bastion's own (ssh-keygen -lf on the bastion), then add its key to the known_hosts file.",
+  },
+  HOST_KEY_MISMATCH: {
+    exit: EXIT_USAGE,
+    meaning: 'The bastion presented another host key than known_hosts has: it was reinstalled, or somebody else answers.',
+    hint: "Ask the bastion's operator for the new fingerprint; only if it is the one presented, replace the named line.",
+  },
+  HOST_KEY_REVOKED: {
+    exit: EXIT_USAGE,
+    meaning: 'The bastion presented a host key that known_hosts marks as revoked.',
+    hint: 'Do not connect; the bastion needs a new host key.',
+  },
+  KEY_UNREADABLE: {
+    exit: EXIT_USAGE,
+    meaning: 'The private key file could not be read.',
+    hint: "Check the path, the mount and that netproxy's user may read it.",
+  },
+  KEY_INVALID: {
+    exit: EXIT_USAGE,
+    meaning: 'The private key file does not hold a private key that can be used.',
+    hint: 'Give a private key in OpenSSH or PEM format: ed25519, ECDSA or RSA.',
+  },
+  KEY_PASSPHRASE_MISSING: {
+    exit: EXIT_USAGE,
+    meaning: 'The private key is encrypted, and no passphrase was given.',
+    hint: 'Give the file that holds the passphrase, or a key without one.',
+  },
+  KEY_PASSPHRASE_WRONG: {
+    exit: EXIT_USAGE,
+    meaning: 'The passphrase does not open the private key.',
+    hint: 'Check the passphrase file, also for a line too many.',
+  },
+  KNOWN_HOSTS_UNREADABLE: {
+    exit: EXIT_USAGE,
+    meaning: 'The known_hosts file could not be read.',
+    hint: "Check the path, the mount and that netproxy's user may read it.",
+  },
+  KNOWN_HOSTS_INVALID: {
+    exit: EXIT_USAGE,
+    meaning: 'The known_hosts file has lines that cannot be understood; each is named.',
+    hint: 'Correct or remove the named lines; ssh-keyscan prints lines of the right form.',
+  },
   NATIVE_MISSING: {
     exit: EXIT_FAILURE,
     meaning: 'The native addon was not found or could not be loaded.',
     hint: 'Run "npm run setup" in a checkout; in an image, use the build for this architecture and C library.',
   },
-} as const satisfies Record<string, ErrorRow>;
-
-export type ErrorCode = keyof typeof rows;
-
-export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = rows;
+};
 
 /** An error with a code of the table. `message` says what was found; the table says what to do. */
 export class NetproxyError extends Error {
@@ -45,5 +142,35 @@ export class NetproxyError extends Error {
 
   get exitCode(): number {
     return ERRORS[this.code].exit;
+  }
+}
+
+/** One thing wrong with what the operator gave, and where it stands. */
+export interface Problem {
+  readonly code: ErrorCode;
+  /** `file:line:column key`, `--flag` or `NETPROXY_NAME`: what the operator has to open and change. */
+  readonly where: string;
+  /** What was found and what is allowed. Never holds a secret. */
+  readonly message: string;
+  /** The fix for this very place; the table's hint stands when it is absent. */
+  readonly hint?: string;
+}
+
+/** Everything wrong with the operator's input at once, so that one run shows all there is to correct. */
+export class ProblemsError extends NetproxyError {
+  readonly problems: readonly Problem[];
+
+  /** `problems` holds at least one. */
+  constructor(problems: readonly Problem[]) {
+    const first = problems[0];
+    if (first === undefined) throw new RangeError('ProblemsError needs at least one problem');
+    const codes = new Set(problems.map((problem) => problem.code));
+    super(
+      codes.size === 1 ? first.code : 'CONFIG_INVALID',
+      problems.length === 1 ? `${first.where}: ${first.message}` : `${problems.length} problems found`,
+      problems.length === 1 && first.hint !== undefined ? { hint: first.hint } : {},
+    );
+    this.name = 'ProblemsError';
+    this.problems = problems;
   }
 }

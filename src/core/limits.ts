@@ -57,6 +57,16 @@ export const CONNECT_HOLD_MAX: number = 4096;
  * (about 1,000 a connection). */
 export const SSH_OPENS_MAX: number = 512;
 
+/** Opens under way at once to one address. sshd goes on trying for about two minutes after we gave up,
+ * with a file descriptor each, so a target that never answers must not use them all up. */
+export const SSH_OPENS_PER_TARGET_MAX: number = 128;
+
+/** Milliseconds. Longest wait before the next attempt to reach a bastion while a connect is held. */
+export const SSH_RECONNECT_DEMAND_MS: number = 1 * SECOND_MS;
+
+/** Milliseconds that the bastion may take to close the connection after our goodbye. */
+export const SSH_CLOSE_DEADLINE_MS: number = 1 * SECOND_MS;
+
 // --- Engine ------------------------------------------------------------------------------------
 
 /** Bytes queued towards the application above which the far end is no longer invited to send, and

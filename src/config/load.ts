@@ -1,0 +1,209 @@
+import { ProblemsError } from '../core/errors.ts';
+import type { Problem } from '../core/errors.ts';
+import type { BastionConfig, BastionCredentials, Config, HostConfig } from './config.ts';
+import { readCredentials } from './credentials.ts';
+import { readEnvironment } from './environment.ts';
+import type { Environment } from './environment.ts';
+import { readConfigFile } from './file.ts';
+import type { FileBastion, FileSettings } from './file.ts';
+import { fileReader } from './read-file.ts';
+import type { ReadFile } from './read-file.ts';
+import { setting, SETTINGS } from './settings.ts';
+import type { SettingId, SettingValues } from './settings.ts';
+import { readValue } from './value.ts';
+import type { Given } from './value.ts';
+
+/** Everything a configuration is made of. In order of precedence: flags, environment, file, defaults. */
+export interface Sources {
+  readonly flags: ReadonlyMap<SettingId, readonly Given[]>;
+  readonly environment: Environment;
+  /** Problems already found in the command line, to be reported with the rest. */
+  readonly problems?: readonly Problem[];
+  /** Where files come from; the file system when absent. */
+  readonly readFile?: ReadFile;
+}
+
+/** A configuration with, for each key, where its value came from. */
+export interface Loaded<C> {
+  readonly config: C;
+  /** By path such as `tun.mtu` or `bastions[0].host`: `--flag`, `NETPROXY_NAME`, `file:line:column` or `default`. */
+  readonly origins: ReadonlyMap<string, string>;
+}
+
+/** Reads and checks everything, or throws one ProblemsError that names every problem. */
+export async function loadConfig(sources: Sources): Promise<Loaded<Config>> {
+  const loader = new Loader(sources);
+  await loader.readSources();
+  const host = loader.host();
+  const bastions = loader.bastions(true);
+  return loader.finish(() => ({ bastions: bastions as Config['bastions'], ...host() }));
+}
+
+/**
+ * The same without bastions, for commands that only look after the host: neither a bastion nor a
+ * readable key is needed to see or release what a killed predecessor left.
+ */
+export async function loadHostConfig(sources: Sources): Promise<Loaded<HostConfig>> {
+  const loader = new Loader(sources);
+  await loader.readSources();
+  const host = loader.host();
+  loader.bastions(false);
+  return loader.finish(host);
+}
+
+class Loader {
+  readonly #sources: Sources;
+  readonly #problems: Problem[];
+  readonly #origins = new Map<string, string>();
+  #environment: ReadonlyMap<SettingId, readonly Given[]> = new Map();
+  #file: FileSettings = { given: new Map(), bastions: undefined };
+
+  constructor(sources: Sources) {
+    this.#sources = sources;
+    this.#problems = [...(sources.problems ?? [])];
+  }
+
+  async readSources(): Promise<void> {
+    this.#environment = readEnvironment(this.#sources.environment, this.#problems);
+    const path = this.#first('config', undefined);
+    if (path === undefined) return;
+    const read = this.#sources.readFile ?? fileReader('CONFIG_UNREADABLE');
+    this.#file = await readConfigFile(path, read, this.#problems);
+  }
+
+  /** Reads all that concerns the host. The result is made by the function, once no problem stands. */
+  host(): () => HostConfig {
+    const value = <I extends SettingId>(id: I): SettingValues[I] =>
+      this.#first(id, this.#file.given, id) as SettingValues[I];
+    const local = this.#all('local');
+    const host = {
+      tun: {
+        name: value('tun.name'),
+        mtu: value('tun.mtu'),
+        address4: value('tun.address4'),
+        address6: value('tun.address6'),
+      },
+      local: [...new Set(local)],
+      onExit: value('onExit'),
+      connectHold: value('connectHold'),
+      dialTimeout: value('dialTimeout'),
+      log: { level: value('log.level'), format: value('log.format') },
+    };
+    return () => host;
+  }
+
+  /** `complete`: at least one bastion, none lacking anything, and every file read. */
+  bastions(complete: boolean): readonly (BastionConfig & { credentials: BastionCredentials | undefined })[] {
+    const url = this.#first('bastion', undefined);
+    const urlWhere = this.#given('bastion', undefined)?.[0]?.where ?? '';
+    const items: readonly FileBastion[] =
+      urlWhere === '' ? (this.#file.bastions ?? []) : [{ where: urlWhere, given: new Map() }];
+    if (items.length === 0 && complete) {
+      this.#problems.push({
+        code: 'CONFIG_INVALID',
+        where: '--bastion',
+        message: 'no bastion is given; netproxy needs one to forward to',
+        hint: 'Give --bastion ssh://USER@HOST, set NETPROXY_BASTION, or list "bastions" in the file.',
+      });
+    }
+    const names = new Map<string, string>();
+    return items.map(({ where, given }, index) => {
+      const path = (key: string): string => `bastions[${index}].${key}`;
+      const value = <I extends SettingId>(id: I): SettingValues[I] => {
+        const key = id.slice('bastions[].'.length);
+        if (complete && setting(id).required === true && this.#given(id, given) === undefined) this.#missing(id, where, key);
+        return this.#first(id, given, path(key)) as SettingValues[I];
+      };
+      const fromUrl = <T>(key: string, part: T | undefined): T => {
+        this.#origins.set(path(key), urlWhere);
+        return part as T;
+      };
+      const bastion: BastionConfig = {
+        name: urlWhere === '' ? value('bastions[].name') : fromUrl('name', 'main'),
+        host: urlWhere === '' ? value('bastions[].host') : fromUrl('host', url?.host),
+        port: urlWhere === '' ? value('bastions[].port') : fromUrl('port', url?.port),
+        user: urlWhere === '' ? value('bastions[].user') : fromUrl('user', url?.user),
+        identityFile: value('bastions[].identityFile'),
+        identityPassphraseFile: value('bastions[].identityPassphraseFile'),
+        knownHostsFile: value('bastions[].knownHostsFile'),
+      };
+      this.#checkName(bastion.name, this.#given('bastions[].name', given)?.[0]?.where ?? where, names);
+      return { ...bastion, credentials: complete ? this.#credentials(bastion, given, where) : undefined };
+    });
+  }
+
+  /** The one way out: the frozen result, or every problem. */
+  finish<C extends object>(make: () => C): Loaded<C> {
+    if (this.#problems.length > 0) throw new ProblemsError(this.#problems);
+    return { config: deepFreeze(make()), origins: this.#origins };
+  }
+
+  #checkName(name: string | undefined, where: string, names: Map<string, string>): void {
+    if (name === undefined) return;
+    const other = names.get(name);
+    names.set(name, where);
+    if (other === undefined) return;
+    this.#problems.push({
+      code: 'CONFIG_INVALID',
+      where,
+      message: `found "${name}", which is the name of another bastion (${other}); allowed: names that differ`,
+      hint: 'Rename one of the two.',
+    });
+  }
+
+  #credentials(bastion: BastionConfig, given: FileBastion['given'], where: string): BastionCredentials | undefined {
+    // A path that is missing or wrong has been reported already.
+    if (bastion.identityFile === undefined || bastion.knownHostsFile === undefined) return undefined;
+    const read = this.#sources.readFile ?? fileReader('CREDENTIAL_UNREADABLE');
+    const source = (id: SettingId): string => this.#given(id, given)?.[0]?.where ?? where;
+    return readCredentials(bastion, source, read, this.#problems);
+  }
+
+  #missing(id: SettingId, where: string, key: string): void {
+    const { flag, env, kind } = setting(id);
+    const ways = [flag && `give --${flag} ${kind.placeholder}`, env && `set ${env}`, `write "${key}:" in the file`];
+    const fix = ways.filter(Boolean).join(', ');
+    this.#problems.push({
+      code: 'CONFIG_INVALID',
+      where,
+      message: `${key} is missing; allowed: ${kind.allowed}`,
+      hint: `${fix[0]?.toUpperCase()}${fix.slice(1)}.`,
+    });
+  }
+
+  /** What the strongest source gives, or undefined. */
+  #given(id: SettingId, file: ReadonlyMap<SettingId, readonly Given[]> | undefined): readonly Given[] | undefined {
+    return this.#sources.flags.get(id) ?? this.#environment.get(id) ?? file?.get(id);
+  }
+
+  #first<I extends SettingId>(id: I, file: FileSettings['given'] | undefined, path?: string): SettingValues[I] | undefined {
+    const row = setting(id);
+    const given = this.#given(id, file)?.[0];
+    if (path !== undefined && (given ?? row.default) !== undefined) this.#origins.set(path, origin(given));
+    if (given !== undefined) return readValue(row, given, this.#problems);
+    return row.default === undefined ? undefined : row.kind.parse(row.default);
+  }
+
+  #all<I extends SettingId>(id: I): SettingValues[I][] {
+    const given = this.#given(id, this.#file.given);
+    this.#origins.set(id, origin(given?.[0]));
+    return (given ?? []).flatMap((each) => readValue(setting(id), each, this.#problems) ?? []);
+  }
+}
+
+function origin(given: Given | undefined): string {
+  // A place in the file carries the key after a blank; the reader of an origin knows the key.
+  return given === undefined ? 'default' : (/^(.+:\d+:\d+) \S+$/.exec(given.where)?.[1] ?? given.where);
+}
+
+/** Freezes maps and lists. Buffers cannot be frozen; those that matter are inside a frozen Secret. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
+  for (const inner of Object.values(value)) deepFreeze(inner);
+  return Object.freeze(value);
+}
+
+/** Keys of the table that a configuration has at its top; for `describe`. */
+export const KEYED_SETTINGS: readonly SettingId[] = [...SETTINGS.keys()].filter(
+  (id) => setting(id).key !== undefined,
+);

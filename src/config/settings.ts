@@ -1,0 +1,234 @@
+/**
+ * The one table of settings. The configuration file, the flags, the environment, `--help`, shell
+ * completion, `netproxy check` and docs/configuration.md all follow from it.
+ */
+import { CONNECT_HOLD_MS, SSH_OPEN_DEADLINE_MS } from '../core/limits.ts';
+import * as kind from './kind.ts';
+import type { BastionUrl, Kind } from './kind.ts';
+import type { HostConfig, LogConfig } from './config.ts';
+
+/** The headings under which the help and the documentation list the settings, in order. */
+export const GROUPS = ['Configuration', 'Bastion', 'Network', 'Flows', 'Logging'] as const;
+
+export interface Setting<T = unknown> {
+  /** Path in the configuration file; `bastions[].x` is `x` of each item. Absent: flag and environment only. */
+  readonly key?: string;
+  /** Long flag, without dashes. */
+  readonly flag?: string;
+  /** Short flag, without the dash. */
+  readonly short?: string;
+  readonly env?: string;
+  readonly kind: Kind<T>;
+  /** Several values: a list in the file, the flag again, commas in the environment. */
+  readonly list?: true;
+  /** As one would write it. Absent without `required`: unset. */
+  readonly default?: string;
+  /** What a bastion cannot do without. */
+  readonly required?: true;
+  /** The file named holds a secret: its contents are never printed. */
+  readonly secret?: true;
+  readonly group: (typeof GROUPS)[number];
+  /** One sentence. */
+  readonly description: string;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** What each setting is once read; durations are milliseconds, and `local` is one item of its list. */
+export interface SettingValues {
+  config: string;
+  bastion: BastionUrl;
+  'bastions[].name': string;
+  'bastions[].host': string;
+  'bastions[].port': number;
+  'bastions[].user': string;
+  'bastions[].identityFile': string;
+  'bastions[].identityPassphraseFile': string;
+  'bastions[].knownHostsFile': string;
+  'tun.name': string;
+  'tun.mtu': number;
+  'tun.address4': string;
+  'tun.address6': string;
+  local: string;
+  onExit: HostConfig['onExit'];
+  connectHold: number;
+  dialTimeout: number;
+  'log.level': LogConfig['level'];
+  'log.format': LogConfig['format'];
+}
+
+export type SettingId = keyof SettingValues;
+
+const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
+  config: {
+    flag: 'config',
+    short: 'c',
+    env: 'NETPROXY_CONFIG',
+    kind: kind.file,
+    group: 'Configuration',
+    description: 'YAML file with the keys of this table.',
+  },
+  bastion: {
+    flag: 'bastion',
+    env: 'NETPROXY_BASTION',
+    kind: kind.bastionUrl,
+    group: 'Bastion',
+    description: 'The one bastion to use, named "main"; takes the place of all bastions in the file.',
+  },
+  'bastions[].name': {
+    key: 'bastions[].name',
+    kind: kind.name,
+    required: true,
+    group: 'Bastion',
+    description: 'Name of the bastion in rules, logs and metrics; no two are alike.',
+  },
+  'bastions[].host': {
+    key: 'bastions[].host',
+    kind: kind.host,
+    required: true,
+    group: 'Bastion',
+    description: 'Host name or address of the SSH server.',
+  },
+  'bastions[].port': {
+    key: 'bastions[].port',
+    kind: kind.port,
+    default: String(kind.SSH_PORT),
+    group: 'Bastion',
+    description: 'Port of the SSH server.',
+  },
+  'bastions[].user': {
+    key: 'bastions[].user',
+    kind: kind.user,
+    required: true,
+    group: 'Bastion',
+    description: 'User to log in as.',
+  },
+  'bastions[].identityFile': {
+    key: 'bastions[].identityFile',
+    flag: 'identity',
+    env: 'NETPROXY_IDENTITY_FILE',
+    kind: kind.file,
+    required: true,
+    secret: true,
+    group: 'Bastion',
+    description: 'Private key to log in with; the flag and the variable hold for every bastion.',
+  },
+  'bastions[].identityPassphraseFile': {
+    key: 'bastions[].identityPassphraseFile',
+    flag: 'identity-passphrase-file',
+    env: 'NETPROXY_IDENTITY_PASSPHRASE_FILE',
+    kind: kind.file,
+    secret: true,
+    group: 'Bastion',
+    description: 'File whose first line is the passphrase of the private key, when it has one.',
+  },
+  'bastions[].knownHostsFile': {
+    key: 'bastions[].knownHostsFile',
+    flag: 'known-hosts',
+    env: 'NETPROXY_KNOWN_HOSTS_FILE',
+    kind: kind.file,
+    required: true,
+    group: 'Bastion',
+    description: 'known_hosts file that the host key of the bastion must be in.',
+  },
+  'tun.name': {
+    key: 'tun.name',
+    flag: 'tun-name',
+    env: 'NETPROXY_TUN_NAME',
+    kind: kind.interfaceName,
+    default: 'tun0',
+    group: 'Network',
+    description: 'Name of the TUN interface.',
+  },
+  'tun.mtu': {
+    key: 'tun.mtu',
+    flag: 'tun-mtu',
+    env: 'NETPROXY_TUN_MTU',
+    // RFC 8200 section 5: IPv6 needs 1280. 65535 is the longest IPv4 packet.
+    kind: kind.integer('BYTES', 1280, 65_535, 'a number of bytes'),
+    default: '1500',
+    group: 'Network',
+    description: 'MTU of the TUN interface in bytes; segments of up to 64 KiB cross it whole all the same.',
+  },
+  'tun.address4': {
+    key: 'tun.address4',
+    flag: 'tun-address4',
+    env: 'NETPROXY_TUN_ADDRESS4',
+    kind: kind.interfaceAddress(4),
+    default: '198.18.0.1/30',
+    group: 'Network',
+    description: 'IPv4 address and prefix of the TUN interface (RFC 2544 keeps 198.18.0.0/15 off the Internet).',
+  },
+  'tun.address6': {
+    key: 'tun.address6',
+    flag: 'tun-address6',
+    env: 'NETPROXY_TUN_ADDRESS6',
+    kind: kind.interfaceAddress(6),
+    default: 'fd6e:7072::1/126',
+    group: 'Network',
+    description: 'IPv6 address and prefix of the TUN interface (a unique local address, RFC 4193).',
+  },
+  local: {
+    key: 'local',
+    flag: 'local',
+    env: 'NETPROXY_LOCAL',
+    kind: kind.cidr,
+    list: true,
+    group: 'Network',
+    description: 'Networks that stay direct, beside those the interfaces are on.',
+  },
+  onExit: {
+    key: 'onExit',
+    flag: 'on-exit',
+    env: 'NETPROXY_ON_EXIT',
+    kind: kind.oneOf('closed', 'open'),
+    default: 'closed',
+    group: 'Network',
+    description: 'After a stop in order: "closed" keeps the routes, so that nothing leaks; "open" puts the old ones back.',
+  },
+  connectHold: {
+    key: 'connectHold',
+    flag: 'connect-hold',
+    env: 'NETPROXY_CONNECT_HOLD',
+    kind: kind.duration(0, HOUR_MS),
+    default: kind.durationText(CONNECT_HOLD_MS),
+    group: 'Flows',
+    description: 'How long a new connection waits for a bastion that is away before it fails.',
+  },
+  dialTimeout: {
+    key: 'dialTimeout',
+    flag: 'dial-timeout',
+    env: 'NETPROXY_DIAL_TIMEOUT',
+    kind: kind.duration(1000, HOUR_MS),
+    default: kind.durationText(SSH_OPEN_DEADLINE_MS),
+    group: 'Flows',
+    description: 'How long the bastion may take to reach a target before the connection fails.',
+  },
+  'log.level': {
+    key: 'log.level',
+    flag: 'log-level',
+    env: 'NETPROXY_LOG_LEVEL',
+    kind: kind.oneOf('debug', 'info', 'warn', 'error'),
+    default: 'info',
+    group: 'Logging',
+    description: 'Least severe level that is logged.',
+  },
+  'log.format': {
+    key: 'log.format',
+    flag: 'log-format',
+    env: 'NETPROXY_LOG_FORMAT',
+    kind: kind.oneOf('auto', 'human', 'json'),
+    default: 'auto',
+    group: 'Logging',
+    description: 'Form of the log and of errors on stderr; "auto" is "human" on a terminal and "json" elsewhere.',
+  },
+};
+
+export const SETTINGS: ReadonlyMap<SettingId, Setting> = new Map(
+  Object.entries(rows) as readonly [SettingId, Setting][],
+);
+
+/** The setting with this id. */
+export function setting<I extends SettingId>(id: I): Setting<SettingValues[I]> {
+  return rows[id];
+}
