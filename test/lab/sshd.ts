@@ -3,7 +3,15 @@
  * log, so that nothing of the machine's own sshd is touched.
  */
 import { execFile, spawn } from 'node:child_process';
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
 import net from 'node:net';
 import os from 'node:os';
@@ -223,7 +231,7 @@ class LabSshd implements Sshd {
       String(this.port),
     ];
     try {
-      const { stdout } = await run(command!, args);
+      const { stdout } = await run(command, args);
       return stdout === 'SSH-';
     } catch {
       return false;

@@ -1,0 +1,228 @@
+import type { Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
+import { NetproxyError } from '../core/errors.ts';
+import type { Endpoint } from '../core/flow.ts';
+import {
+  CONNECT_HOLD_MAX,
+  CONNECT_HOLD_MS,
+  SSH_CLOSE_DEADLINE_MS,
+  SSH_OPEN_DEADLINE_MS,
+  SSH_RECONNECT_DEMAND_MS,
+} from '../core/limits.ts';
+import type { Log } from '../core/log.ts';
+import { Backoff } from './backoff.ts';
+import { PendingDial } from './dial.ts';
+import type { Identity } from './identity.ts';
+import type { KnownHosts } from './known-hosts.ts';
+import { Session } from './session.ts';
+import type { SocketFactory } from './transport.ts';
+
+/** `connecting` before the first connection; `down` when one was lost, or none can be had. */
+export type BastionState = 'connecting' | 'ready' | 'down';
+
+export interface BastionStatus {
+  readonly state: BastionState;
+  /** Why it is not ready, for people. */
+  readonly reason: string;
+}
+
+export interface BastionOptions {
+  /** The bastion's name in the configuration. */
+  readonly name: string;
+  /** The addresses to try, in order; asked again before every attempt. */
+  endpoints(): readonly Endpoint[] | Promise<readonly Endpoint[]>;
+  /** The name and port under which known_hosts has the server. */
+  readonly hostName: string;
+  readonly port: number;
+  readonly user: string;
+  readonly identity: Identity;
+  readonly knownHosts: KnownHosts;
+  readonly socketFactory: SocketFactory;
+  readonly log: Log;
+  onState?(status: BastionStatus): void;
+}
+
+/** Errors that no second attempt can cure. */
+const FATAL_CODES: ReadonlySet<string> = new Set([
+  'HOST_KEY_UNKNOWN',
+  'HOST_KEY_MISMATCH',
+  'HOST_KEY_REVOKED',
+  'SSH_AUTH_REFUSED',
+  'SSH_CRYPTO_MISSING',
+]);
+
+const NO_ANSWER: DialFailure = { reason: 'host-unreachable', message: 'the target did not answer in time' };
+const NO_BASTION: DialFailure = { reason: 'host-unreachable', message: 'the bastion is not connected' };
+const STOPPED: DialFailure = { reason: 'network-unreachable', message: 'netproxy is stopping' };
+
+/** A bastion: keeps one SSH connection up, and dials through it. */
+export class Bastion implements Dialer {
+  readonly #options: BastionOptions;
+  readonly #backoff = new Backoff();
+  readonly #held = new Set<PendingDial>();
+  readonly #ready = Promise.withResolvers<void>();
+  #session: Session | undefined;
+  #status: BastionStatus = { state: 'connecting', reason: 'not started' };
+  #everReady = false;
+  #attempt = 0;
+  #retry: { timer: NodeJS.Timeout; at: number } | undefined;
+  #stopped = false;
+  #closed: (() => void) | undefined;
+
+  constructor(options: BastionOptions) {
+    this.#options = options;
+    // Whoever wants to know asks `whenReady`; nobody asking is no error.
+    this.#ready.promise.catch(() => {});
+  }
+
+  get status(): BastionStatus {
+    return this.#status;
+  }
+
+  /** Channels and opens under way. */
+  get size(): number {
+    return this.#session?.size ?? 0;
+  }
+
+  /** Connects, and from then on reconnects whenever the connection is lost. */
+  start(): void {
+    this.#setState('connecting', 'first connection');
+    void this.#connect();
+  }
+
+  /**
+   * The first authenticated connection. Rejects when no attempt can succeed without a change of the
+   * configuration; trouble of the network is retried for ever.
+   */
+  whenReady(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial {
+    const dial = new PendingDial(target, origin, handlers, (ended) => this.#held.delete(ended));
+    if (this.#status.state === 'ready') this.#open(dial);
+    else this.#hold(dial);
+    return dial;
+  }
+
+  /** Ends the connection in order. Held dials fail, channels end as `upstream-lost`. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    clearTimeout(this.#retry?.timer);
+    for (const dial of this.#held) dial.fail(STOPPED);
+    const session = this.#session;
+    if (session !== undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#closed = resolve;
+      session.close();
+      const timer = setTimeout(() => session.destroy(new Error('closed by us')), SSH_CLOSE_DEADLINE_MS);
+      await promise;
+      clearTimeout(timer);
+    }
+    this.#setState('down', 'stopped');
+  }
+
+  #open(dial: PendingDial): void {
+    dial.within(SSH_OPEN_DEADLINE_MS, NO_ANSWER);
+    this.#session!.open(dial);
+  }
+
+  #hold(dial: PendingDial): void {
+    const failure: DialFailure | undefined = this.#stopped
+      ? STOPPED
+      : this.#held.size >= CONNECT_HOLD_MAX
+        ? NO_BASTION
+        : undefined;
+    if (failure !== undefined) {
+      process.nextTick(() => dial.fail(failure));
+      return;
+    }
+    this.#held.add(dial);
+    dial.within(CONNECT_HOLD_MS, { ...NO_BASTION, message: `${NO_BASTION.message}: ${this.#status.reason}` });
+    this.#hurry();
+  }
+
+  async #connect(): Promise<void> {
+    this.#retry = undefined;
+    try {
+      const endpoints = await this.#options.endpoints();
+      if (this.#stopped) return;
+      const endpoint = endpoints[this.#attempt++ % Math.max(endpoints.length, 1)];
+      if (endpoint === undefined) throw new Error(`${this.#options.hostName} has no address`);
+      const session: Session = new Session(
+        { ...this.#options, endpoint },
+        {
+          ready: () => this.#connected(endpoint),
+          ended: (error, unanswered) => this.#lost(session, error, unanswered),
+        },
+      );
+      this.#session = session;
+    } catch (error) {
+      this.#failed(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #connected(endpoint: Endpoint): void {
+    this.#backoff.reset();
+    this.#everReady = true;
+    this.#setState('ready', `connected to ${endpoint.address} port ${endpoint.port}`);
+    this.#ready.resolve();
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const dial of held) this.#open(dial);
+  }
+
+  #lost(session: Session, error: Error, unanswered: PendingDial[]): void {
+    if (this.#session === session) this.#session = undefined;
+    if (this.#stopped) {
+      for (const dial of unanswered) dial.fail(STOPPED);
+      this.#closed?.();
+      return;
+    }
+    const wasReady = this.#status.state === 'ready';
+    if (wasReady) this.#setState('down', error.message);
+    for (const dial of unanswered) this.#hold(dial);
+    if (wasReady) void this.#connect();
+    else this.#failed(error);
+  }
+
+  /** An attempt failed. */
+  #failed(error: Error): void {
+    if (this.#stopped) return;
+    this.#setState('down', error.message, error);
+    if (!this.#everReady && error instanceof NetproxyError && FATAL_CODES.has(error.code)) {
+      this.#ready.reject(error);
+      this.#stopped = true;
+      for (const dial of this.#held) dial.fail(NO_BASTION);
+      return;
+    }
+    this.#retryIn(this.#backoff.delay());
+    if (this.#held.size > 0) this.#hurry();
+  }
+
+  #retryIn(ms: number): void {
+    clearTimeout(this.#retry?.timer);
+    this.#retry = { timer: setTimeout(() => void this.#connect(), ms), at: Date.now() + ms };
+  }
+
+  /** Somebody waits: the next attempt is not to be far off. */
+  #hurry(): void {
+    if (this.#retry !== undefined && this.#retry.at - Date.now() > SSH_RECONNECT_DEMAND_MS) {
+      this.#retryIn(SSH_RECONNECT_DEMAND_MS);
+    }
+  }
+
+  /** Logs a change of state or of its reason, not every attempt. */
+  #setState(state: BastionState, reason: string, error?: Error): void {
+    if (this.#status.state === state && this.#status.reason === reason) return;
+    this.#status = { state, reason };
+    const fields = {
+      bastion: this.#options.name,
+      state,
+      ...(error instanceof NetproxyError ? { code: error.code, hint: error.hint } : {}),
+    };
+    if (state === 'down' && !this.#stopped) this.#options.log.warn(fields, `bastion is down: ${reason}`);
+    else this.#options.log.info(fields, `bastion is ${state}: ${reason}`);
+    this.#options.onState?.(this.#status);
+  }
+}

@@ -1,0 +1,138 @@
+import { SSH_CHANNEL_PACKET_BYTES, SSH_CHANNEL_WINDOW_INITIAL_BYTES } from '../core/limits.ts';
+import { SshChannel } from './channel.ts';
+import type { ChannelHost } from './channel.ts';
+import type { PendingDial } from './dial.ts';
+import { openFailure } from './open-failure.ts';
+import { OpenQueue } from './opens.ts';
+import type { Scheduler } from './scheduler.ts';
+import { openDirect } from './ssh2.ts';
+import type { ChannelEvents, OpenConfirmation, Protocol } from './ssh2.ts';
+
+/** An open that sshd has not answered; `dial` is undefined once nobody waits for it. */
+interface Opening {
+  readonly address: string;
+  dial: PendingDial | undefined;
+}
+
+/** The channels of one connection by number. A number is free again when both sides have closed. */
+export class ChannelTable implements ChannelEvents, ChannelHost {
+  readonly protocol: Protocol;
+  readonly #scheduler: Scheduler;
+  readonly #slots: (Opening | SshChannel | undefined)[] = [];
+  readonly #free: number[] = [];
+  readonly #queue = new OpenQueue();
+
+  constructor(protocol: Protocol, scheduler: Scheduler) {
+    this.protocol = protocol;
+    this.#scheduler = scheduler;
+  }
+
+  /** Numbers in use: channels and opens. */
+  get size(): number {
+    return this.#slots.length - this.#free.length;
+  }
+
+  /** Sends the open for a dial, now or when its turn comes. */
+  open(dial: PendingDial): void {
+    if (this.#queue.admit(dial)) this.#send(dial);
+  }
+
+  schedule(channel: SshChannel): void {
+    this.#scheduler.add(channel);
+  }
+
+  release(id: number): void {
+    this.#slots[id] = undefined;
+    this.#free.push(id);
+  }
+
+  confirmed(id: number, info: OpenConfirmation): void {
+    const opening = this.#slots[id];
+    if (opening === undefined || opening instanceof SshChannel) return;
+    const dial = this.#answered(opening);
+    const channel = new SshChannel(id, this, info);
+    this.#slots[id] = channel;
+    if (dial === undefined) channel.abort();
+    else dial.open(channel);
+    this.#sendNext();
+  }
+
+  refused(id: number, reason: number, description: string): void {
+    const opening = this.#slots[id];
+    if (opening === undefined || opening instanceof SshChannel) return;
+    this.release(id);
+    this.#answered(opening)?.fail(openFailure(reason, description));
+    this.#sendNext();
+  }
+
+  data(id: number, data: Buffer): void {
+    this.#channel(id)?.data(data);
+  }
+
+  adjusted(id: number, bytes: number): void {
+    this.#channel(id)?.adjusted(bytes);
+  }
+
+  eof(id: number): void {
+    this.#channel(id)?.eof();
+  }
+
+  closed(id: number): void {
+    this.#channel(id)?.peerClosed();
+  }
+
+  remoteId(id: number): number | undefined {
+    return this.#channel(id)?.remoteId;
+  }
+
+  /** The connection is gone: ends all channels, and hands back the dials that were not answered. */
+  lost(): PendingDial[] {
+    const dials = this.#queue.drain();
+    const slots = this.#slots.splice(0);
+    this.#free.length = 0;
+    for (const slot of slots) {
+      if (slot instanceof SshChannel) slot.lost();
+      else if (slot?.dial !== undefined) {
+        slot.dial.abandon = undefined;
+        dials.push(slot.dial);
+      }
+    }
+    return dials.filter((dial) => !dial.over);
+  }
+
+  #channel(id: number): SshChannel | undefined {
+    const slot = this.#slots[id];
+    return slot instanceof SshChannel ? slot : undefined;
+  }
+
+  #send(dial: PendingDial): void {
+    const id = this.#free.pop() ?? this.#slots.length;
+    const opening: Opening = { address: dial.target.address, dial };
+    this.#slots[id] = opening;
+    dial.abandon = () => {
+      opening.dial = undefined;
+      this.#queue.abandoned();
+      this.#sendNext();
+    };
+    openDirect(
+      this.protocol,
+      id,
+      SSH_CHANNEL_WINDOW_INITIAL_BYTES,
+      SSH_CHANNEL_PACKET_BYTES,
+      dial.origin,
+      dial.target,
+    );
+  }
+
+  /** The dial that waits for the answer, if one still does. */
+  #answered(opening: Opening): PendingDial | undefined {
+    const dial = opening.dial;
+    this.#queue.answered(opening.address, dial !== undefined);
+    if (dial !== undefined) dial.abandon = undefined;
+    return dial;
+  }
+
+  #sendNext(): void {
+    for (let dial = this.#queue.next(); dial !== undefined; dial = this.#queue.next()) this.#send(dial);
+  }
+}

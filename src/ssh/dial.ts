@@ -1,0 +1,60 @@
+import type { Channel, Dial, DialFailure, DialHandlers } from '../core/dialer.ts';
+import type { Endpoint } from '../core/flow.ts';
+
+/** A dial from the application's SYN to its answer, over as many connections as that takes. */
+export class PendingDial implements Dial {
+  readonly target: Endpoint;
+  readonly origin: Endpoint;
+  /** Set while an open is on its way: told when nobody waits for the answer any more. */
+  abandon: (() => void) | undefined;
+  readonly #handlers: DialHandlers;
+  #timer: NodeJS.Timeout | undefined;
+  #over = false;
+  /** Told once, however the dial ends. */
+  readonly #ended: (dial: PendingDial) => void;
+
+  constructor(
+    target: Endpoint,
+    origin: Endpoint,
+    handlers: DialHandlers,
+    ended: (dial: PendingDial) => void,
+  ) {
+    this.target = target;
+    this.origin = origin;
+    this.#handlers = handlers;
+    this.#ended = ended;
+  }
+
+  /** Answered, failed or cancelled. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Fails with `failure` unless something else happens within `ms`. Replaces the deadline before. */
+  within(ms: number, failure: DialFailure): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.fail(failure), ms);
+  }
+
+  open(channel: Channel): void {
+    if (this.#end()) this.#handlers.opened(channel);
+  }
+
+  fail(failure: DialFailure): void {
+    if (this.#end()) this.#handlers.failed(failure);
+  }
+
+  cancel(): void {
+    this.#end();
+  }
+
+  #end(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#ended(this);
+    this.abandon?.();
+    this.abandon = undefined;
+    return true;
+  }
+}

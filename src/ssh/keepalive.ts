@@ -1,0 +1,44 @@
+import { SSH_KEEPALIVE_INTERVAL_MS, SSH_KEEPALIVE_MISSES } from '../core/limits.ts';
+
+/**
+ * Notices a peer that went away without a word. Any byte received counts as life. Unanswered probes
+ * are counted rather than time, so that a process that was itself stopped does not blame its peer.
+ */
+export class Keepalive {
+  readonly #received: () => number;
+  readonly #probe: () => void;
+  readonly #dead: () => void;
+  #seen = -1;
+  #unanswered = 0;
+  readonly #timer: NodeJS.Timeout;
+
+  /** `received` counts bytes; `probe` sends something that must be answered. */
+  constructor(
+    received: () => number,
+    probe: () => void,
+    dead: () => void,
+    intervalMs: number = SSH_KEEPALIVE_INTERVAL_MS,
+  ) {
+    this.#received = received;
+    this.#probe = probe;
+    this.#dead = dead;
+    this.#timer = setInterval(() => this.#tick(), intervalMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #tick(): void {
+    const received = this.#received();
+    if (received !== this.#seen) {
+      this.#seen = received;
+      this.#unanswered = 0;
+    } else if (++this.#unanswered >= SSH_KEEPALIVE_MISSES) {
+      this.stop();
+      this.#dead();
+      return;
+    }
+    this.#probe();
+  }
+}

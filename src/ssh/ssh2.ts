@@ -1,0 +1,255 @@
+/**
+ * The only file that loads ssh2 and the only one that touches its private fields. ssh2 does the
+ * handshake, authentication and packet protection; channels are ours (`channel.ts`), on top of its
+ * `Protocol` object. The version is pinned, and `privateSurface` fails loudly when it changes.
+ */
+import crypto from 'node:crypto';
+import { createRequire } from 'node:module';
+import type { Client as Ssh2Client, ParsedKey } from 'ssh2';
+import { NetproxyError } from '../core/errors.ts';
+import { pooledRandomFill } from './padding.ts';
+
+export type { ParsedKey } from 'ssh2';
+export type Client = Ssh2Client;
+
+interface Ssh2Module {
+  readonly Client: new () => Ssh2Client;
+  readonly utils: {
+    parseKey(data: Buffer | string, passphrase?: Buffer | string): ParsedKey | ParsedKey[] | Error;
+  };
+}
+
+const require = createRequire(import.meta.url);
+
+const { Client: ClientClass, utils } = loadSsh2();
+const nativeCrypto: boolean = (require('ssh2/lib/protocol/crypto.js') as { bindingAvailable: boolean })
+  .bindingAvailable;
+
+/**
+ * ssh2 takes `randomFillSync` out of node:crypto as it is loaded, so the pooled one stands there
+ * just that long.
+ */
+function loadSsh2(): Ssh2Module {
+  const original = crypto.randomFillSync;
+  crypto.randomFillSync = pooledRandomFill();
+  try {
+    return require('ssh2') as Ssh2Module;
+  } finally {
+    crypto.randomFillSync = original;
+  }
+}
+
+/** Throws when ssh2 would fall back to its far slower ciphers in JavaScript. */
+export function assertNativeCrypto(): void {
+  if (!nativeCrypto) {
+    throw new NetproxyError(
+      'SSH_CRYPTO_MISSING',
+      'The native crypto of ssh2 (sshcrypto.node) could not be loaded.',
+    );
+  }
+}
+
+export function createClient(): Client {
+  return new ClientClass();
+}
+
+export function parseKey(data: Buffer | string, passphrase?: Buffer | string): ParsedKey | Error {
+  const parsed = utils.parseKey(data, passphrase);
+  return Array.isArray(parsed) ? (parsed[0] ?? new Error('No key found')) : parsed;
+}
+
+/** What CHANNEL_OPEN_CONFIRMATION says. */
+export interface OpenConfirmation {
+  readonly recipient: number;
+  readonly sender: number;
+  readonly window: number;
+  readonly packetSize: number;
+}
+
+/** ssh2's table of message handlers, as far as channels need it. */
+interface Handlers {
+  CHANNEL_OPEN_CONFIRMATION: (p: Protocol, info: OpenConfirmation) => void;
+  CHANNEL_OPEN_FAILURE: (p: Protocol, recipient: number, reason: number, description: string) => void;
+  CHANNEL_DATA: (p: Protocol, recipient: number, data: Buffer) => void;
+  CHANNEL_EXTENDED_DATA: (p: Protocol, recipient: number, data: Buffer, type: number) => void;
+  CHANNEL_WINDOW_ADJUST: (p: Protocol, recipient: number, amount: number) => void;
+  CHANNEL_EOF: (p: Protocol, recipient: number) => void;
+  CHANNEL_CLOSE: (p: Protocol, recipient: number) => void;
+  CHANNEL_REQUEST: (p: Protocol, recipient: number, type: string, wantReply: boolean, data: unknown) => void;
+  GLOBAL_REQUEST: (p: Protocol, name: string, wantReply: boolean, data: unknown) => void;
+  USERAUTH_FAILURE: (p: Protocol, methods: string[], partial: boolean) => void;
+}
+
+/** ssh2's protocol engine: the methods that send, and the fields that we read. */
+export interface Protocol {
+  directTcpip(
+    id: number,
+    window: number,
+    packetSize: number,
+    to: { srcIP: string; srcPort: number; dstIP: string; dstPort: number },
+  ): void;
+  channelData(remoteId: number, data: Buffer): void;
+  channelEOF(remoteId: number): void;
+  channelClose(remoteId: number): void;
+  channelWindowAdjust(remoteId: number, amount: number): void;
+  channelFailure(remoteId: number): void;
+  requestFailure(): void;
+  ping(): void;
+  _handlers: Handlers;
+  _kexinit: Buffer | undefined;
+  _kex: { _remoteKexinit: Buffer | undefined } | undefined;
+  _decipher: { _packet: Uint8Array | null };
+}
+
+/** What our channels are told, by our own channel number. */
+export interface ChannelEvents {
+  confirmed(id: number, info: OpenConfirmation): void;
+  refused(id: number, reason: number, description: string): void;
+  data(id: number, data: Buffer): void;
+  adjusted(id: number, bytes: number): void;
+  eof(id: number): void;
+  closed(id: number): void;
+  /** The remote number of the channel, for the answer to a request that wants one. */
+  remoteId(id: number): number | undefined;
+}
+
+/** Our channel numbers start here, far from those that ssh2's own channel manager counts up from 0. */
+const CHANNEL_ID_BASE = 0x1000_0000;
+
+/** Fields and methods of ssh2 that this file relies on; checked on every connection. */
+const PROTOCOL_METHODS = [
+  'directTcpip',
+  'channelData',
+  'channelEOF',
+  'channelClose',
+  'channelWindowAdjust',
+  'channelFailure',
+  'requestFailure',
+  'ping',
+] as const satisfies readonly (keyof Protocol)[];
+
+const HANDLER_NAMES = [
+  'CHANNEL_OPEN_CONFIRMATION',
+  'CHANNEL_OPEN_FAILURE',
+  'CHANNEL_DATA',
+  'CHANNEL_EXTENDED_DATA',
+  'CHANNEL_WINDOW_ADJUST',
+  'CHANNEL_EOF',
+  'CHANNEL_CLOSE',
+  'CHANNEL_REQUEST',
+  'GLOBAL_REQUEST',
+] as const satisfies readonly (keyof Handlers)[];
+
+/** The protocol object of a client whose `connect` was called. Throws when ssh2 is not as we know it. */
+export function privateSurface(client: Client): Protocol {
+  const protocol = (client as unknown as { _protocol?: Protocol })._protocol;
+  const missing: string[] = [];
+  if (protocol === undefined) throw new Error('ssh2 has no Client._protocol: this version is not supported');
+  for (const name of PROTOCOL_METHODS) if (typeof protocol[name] !== 'function') missing.push(name);
+  for (const name of HANDLER_NAMES) {
+    if (typeof protocol._handlers?.[name] !== 'function') missing.push(`_handlers.${name}`);
+  }
+  for (const name of ['_kexinit', '_kex', '_decipher'] as const) if (!(name in protocol)) missing.push(name);
+  if (missing.length > 0) throw new Error(`ssh2 lacks ${missing.join(', ')}: this version is not supported`);
+  return protocol;
+}
+
+/** Sends a CHANNEL_OPEN for `direct-tcpip`, under our number `id` (counted from 0). */
+export function openDirect(
+  protocol: Protocol,
+  id: number,
+  window: number,
+  packetSize: number,
+  origin: { readonly address: string; readonly port: number },
+  target: { readonly address: string; readonly port: number },
+): void {
+  protocol.directTcpip(CHANNEL_ID_BASE + id, window, packetSize, {
+    srcIP: origin.address,
+    srcPort: origin.port,
+    dstIP: target.address,
+    dstPort: target.port,
+  });
+}
+
+/** Sends a chunk. ssh2 takes anything but a Buffer for a string. */
+export function sendData(protocol: Protocol, remoteId: number, chunk: Uint8Array): void {
+  protocol.channelData(
+    remoteId,
+    Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength),
+  );
+}
+
+/** True between the first packet of a key exchange and its end; ssh2 then queues all we send, unbounded. */
+export function keyExchangeRuns(protocol: Protocol): boolean {
+  return protocol._kexinit !== undefined;
+}
+
+/** Sends messages for our channels to `events`; all others go on to ssh2's own handlers. */
+export function routeChannels(protocol: Protocol, events: ChannelEvents): void {
+  const handlers = protocol._handlers;
+  const own = { ...handlers };
+  handlers.CHANNEL_OPEN_CONFIRMATION = (p, info) => {
+    if (info.recipient >= CHANNEL_ID_BASE) events.confirmed(info.recipient - CHANNEL_ID_BASE, info);
+    else own.CHANNEL_OPEN_CONFIRMATION(p, info);
+  };
+  handlers.CHANNEL_OPEN_FAILURE = (p, id, reason, description) => {
+    if (id >= CHANNEL_ID_BASE) events.refused(id - CHANNEL_ID_BASE, reason, description);
+    else own.CHANNEL_OPEN_FAILURE(p, id, reason, description);
+  };
+  handlers.CHANNEL_DATA = (p, id, data) => {
+    if (id >= CHANNEL_ID_BASE) events.data(id - CHANNEL_ID_BASE, data);
+    // ssh2's streams may keep the data, whose memory is the receive buffer.
+    else own.CHANNEL_DATA(p, id, Buffer.from(data));
+  };
+  handlers.CHANNEL_EXTENDED_DATA = (p, id, data, type) => {
+    // A direct-tcpip channel has no extended data; should some come, it uses up window and is dropped.
+    if (id < CHANNEL_ID_BASE) own.CHANNEL_EXTENDED_DATA(p, id, Buffer.from(data), type);
+  };
+  handlers.CHANNEL_WINDOW_ADJUST = (p, id, bytes) => {
+    if (id >= CHANNEL_ID_BASE) events.adjusted(id - CHANNEL_ID_BASE, bytes);
+    else own.CHANNEL_WINDOW_ADJUST(p, id, bytes);
+  };
+  handlers.CHANNEL_EOF = (p, id) => {
+    if (id >= CHANNEL_ID_BASE) events.eof(id - CHANNEL_ID_BASE);
+    else own.CHANNEL_EOF(p, id);
+  };
+  handlers.CHANNEL_CLOSE = (p, id) => {
+    if (id >= CHANNEL_ID_BASE) events.closed(id - CHANNEL_ID_BASE);
+    else own.CHANNEL_CLOSE(p, id);
+  };
+  handlers.CHANNEL_REQUEST = (p, id, type, wantReply, data) => {
+    if (id < CHANNEL_ID_BASE) return own.CHANNEL_REQUEST(p, id, type, wantReply, data);
+    // sshd asks this way whether we live (ClientAliveInterval); any answer will do.
+    const remote = events.remoteId(id - CHANNEL_ID_BASE);
+    if (wantReply && remote !== undefined) p.channelFailure(remote);
+  };
+  // ssh2 would make the server prove further host keys; known_hosts alone says what we trust.
+  handlers.GLOBAL_REQUEST = (p, _name, wantReply) => {
+    if (wantReply) p.requestFailure();
+  };
+}
+
+/** Notes which methods the server offers with each refusal. Set before the handshake is over. */
+export function onAuthFailure(protocol: Protocol, note: (methods: readonly string[]) => void): void {
+  const own = protocol._handlers.USERAUTH_FAILURE;
+  protocol._handlers.USERAUTH_FAILURE = (p, methods, partial) => {
+    note(methods);
+    own(p, methods, partial);
+  };
+}
+
+/**
+ * Called after each read that ssh2 parsed in place, before `memory` is used again. Of what it read,
+ * ssh2 copies a packet that is split over reads, with two exceptions: a packet that is whole but for
+ * its authentication tag, and the other side's KEXINIT, which goes into the exchange hash later.
+ */
+export function detachFrom(memory: ArrayBufferLike, protocol: Protocol): void {
+  const decipher = protocol._decipher;
+  const packet = decipher._packet;
+  if (packet !== null && packet.buffer === memory) decipher._packet = Buffer.from(packet);
+  if (protocol._kexinit !== undefined) {
+    const kex = protocol._kex;
+    const kexinit = kex?._remoteKexinit;
+    if (kex !== undefined && kexinit?.buffer === memory) kex._remoteKexinit = Buffer.from(kexinit);
+  }
+}

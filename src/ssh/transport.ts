@@ -1,0 +1,72 @@
+import type net from 'node:net';
+import { SSH_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
+import { detachFrom, keyExchangeRuns } from './ssh2.ts';
+import type { Protocol } from './ssh2.ts';
+
+/**
+ * Makes the TCP socket towards a bastion. It may be returned while it connects, also one made from a
+ * file descriptor that never emits 'connect'. It must use `onread`.
+ */
+export type SocketFactory = (
+  to: { readonly address: string; readonly port: number },
+  onread: net.OnReadOpts,
+) => net.Socket;
+
+/**
+ * The TCP socket under ssh2, with two things that a plain one lacks: reads land in one buffer that
+ * is used over and over, and all writes of a turn leave together.
+ */
+export class Transport {
+  readonly socket: net.Socket;
+  /** Bytes received so far. */
+  received = 0;
+  readonly #buffer: Buffer = Buffer.allocUnsafeSlow(SSH_RECEIVE_BUFFER_BYTES);
+  #inPlace: Protocol | undefined;
+  #corked = false;
+  readonly #uncork = (): void => this.flush();
+
+  constructor(factory: SocketFactory, to: { readonly address: string; readonly port: number }) {
+    this.socket = factory(to, {
+      buffer: this.#buffer,
+      callback: (bytes) => {
+        this.#receive(bytes);
+        return true;
+      },
+    });
+    this.socket.setNoDelay(true);
+    const socket = this.socket;
+    const write: (chunk: Uint8Array) => boolean = socket.write.bind(socket);
+    this.socket.write = (chunk: unknown) => {
+      if (!this.#corked) {
+        this.#corked = true;
+        this.socket.cork();
+        process.nextTick(this.#uncork);
+      }
+      return write(chunk as Uint8Array);
+    };
+  }
+
+  /** Sends now what was written in this turn. */
+  flush(): void {
+    if (!this.#corked) return;
+    this.#corked = false;
+    this.socket.uncork();
+  }
+
+  /** From here on ssh2 gets views of the receive buffer; before, it keeps parts of what it is given. */
+  receiveInPlace(protocol: Protocol): void {
+    this.#inPlace = protocol;
+  }
+
+  #receive(bytes: number): void {
+    this.received += bytes;
+    const view = this.#buffer.subarray(0, bytes);
+    const protocol = this.#inPlace;
+    if (protocol === undefined || keyExchangeRuns(protocol)) {
+      this.socket.emit('data', Buffer.from(view));
+      return;
+    }
+    this.socket.emit('data', view);
+    detachFrom(this.#buffer.buffer, protocol);
+  }
+}
