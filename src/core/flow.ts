@@ -49,6 +49,10 @@ export interface Flow {
   readonly tuple: FlowTuple;
   readonly source: ByteSource;
   readonly sink: ByteSink;
+  /** Bytes from the application that were passed on. */
+  readonly bytesOut: number;
+  /** Bytes for the application that were taken over from the upstream. */
+  readonly bytesIn: number;
   /** Set once, before the handler that received the flow returns. */
   handlers: FlowHandlers | undefined;
   /** The far end has answered: sends the SYN-ACK. */

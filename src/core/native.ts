@@ -1,0 +1,70 @@
+/**
+ * The native addon as JavaScript sees it: its whole surface, and the loader.
+ * `native/addon.cc` is the other side and checks its arguments again.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+import { NetproxyError } from './errors.ts';
+
+/** A TUN device of our own. It vanishes when `fd` is closed. */
+export interface TunDevice {
+  readonly fd: number;
+  readonly name: string;
+  /** The kernel hands over TCP packets of up to 64 KiB (TSO). Without it a large MTU is wanted. */
+  readonly segmentation: boolean;
+}
+
+/** The native datapath. A flow number that is no longer in use is ignored by every call. */
+export interface NativeEngine {
+  /** Memory that `take` refers to; shared with the engine thread. */
+  readonly memory: ArrayBuffer;
+  /** Event records (layout: native/engine/events.h); filled by `poll`. */
+  readonly events: ArrayBuffer;
+  /** Copies waiting events to `events`; returns how many. Fewer than fit means that none is left. */
+  poll(): number;
+  accept(flow: number): void;
+  /** `reason`: 0 refused, 1 network, 2 host unreachable, 3 prohibited. */
+  reject(flow: number, reason: number): void;
+  abort(flow: number): void;
+  /** Copies the bytes; returns the bytes queued afterwards, 0 when the flow is gone. */
+  write(flow: number, chunk: Uint8Array): number;
+  end(flow: number): void;
+  /** Offset in `memory` times 2^17 plus length; length 0 when nothing waits. */
+  take(flow: number, max: number): number;
+  /** Bytes that were passed on; true when the application's half is closed and nothing waits. */
+  taken(flow: number, length: number): boolean;
+  ended(flow: number): boolean;
+  counters(): Readonly<Record<string, number>>;
+  /** Ends the thread and closes the TUN. */
+  close(): void;
+}
+
+export interface Native {
+  /** Throws an Error with `code` (EPERM, ENOENT, EBUSY …) whose message names the failing step. */
+  openTun(name: string): TunDevice;
+  /** Starts a connect on a socket with SO_MARK; returns its fd, which fails or becomes writable later. */
+  connectTcp(address: string, port: number, mark: number, userTimeoutMs: number): number;
+  readonly Engine: new (fd: number, mtu: number, onEvents: () => void) => NativeEngine;
+}
+
+/** Both a checkout (src/core or dist/core) and an image keep the addon two levels up. */
+const PLACES = ['../../native/build/Release/netproxy.node', '../../native/netproxy.node'];
+
+/** Loads the addon. Throws `NATIVE_MISSING`, naming every place that was looked at. */
+export function loadNative(): Native {
+  const require = createRequire(import.meta.url);
+  const tried: string[] = [];
+  for (const place of PLACES) {
+    const path = fileURLToPath(new URL(place, import.meta.url));
+    tried.push(path);
+    if (!existsSync(path)) continue;
+    try {
+      return require(path) as Native;
+    } catch (cause) {
+      throw new NetproxyError('NATIVE_MISSING', `loading ${path}: ${(cause as Error).message}`, { cause });
+    }
+  }
+  throw new NetproxyError('NATIVE_MISSING', `no native addon at ${tried.join(' or ')}`);
+}

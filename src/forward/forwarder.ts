@@ -1,0 +1,137 @@
+/**
+ * Hop 4 of 8 (docs/data-path.md): carries a flow's verdict out. Before it, src/policy decided; after it,
+ * src/ssh dials.
+ *
+ * A flow is dialled first and answered then: the application's connect(2) returns when the far end
+ * has answered, with the errno that fits.
+ */
+import { formatEndpoint } from '../core/address.ts';
+import type { Channel, ChannelEnd, Dial, Dialer } from '../core/dialer.ts';
+import type { Flow, FlowEnd, RejectReason } from '../core/flow.ts';
+import type { Log } from '../core/log.ts';
+import type { Policy, Verdict } from '../policy/policy.ts';
+
+type ToUpstream = Extract<Verdict, { kind: 'upstream' }>;
+
+export interface ForwarderOptions {
+  readonly policy: Policy;
+  readonly upstreams: ReadonlyMap<string, Dialer>;
+  readonly log: Log;
+  /** Milliseconds of a monotonic clock. */
+  now(): number;
+}
+
+export class Forwarder {
+  readonly #options: ForwarderOptions;
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+  }
+
+  /** Takes a flow that waits for its answer. */
+  accept(flow: Flow): void {
+    const verdict = this.#options.policy.decide(flow.tuple);
+    if (verdict.kind === 'reject') {
+      this.#reject(flow, verdict.rule, verdict.reason, 'refused by rule');
+      return;
+    }
+    const dialer = this.#options.upstreams.get(verdict.upstream);
+    if (dialer === undefined) {
+      this.#reject(flow, verdict.rule, 'network-unreachable', `no upstream is named ${verdict.upstream}`);
+      return;
+    }
+    new ForwardedFlow(flow, verdict, dialer, this.#options);
+  }
+
+  #reject(flow: Flow, rule: string, reason: RejectReason, message: string): void {
+    flow.handlers = IGNORE;
+    flow.reject(reason);
+    const { destination } = flow.tuple;
+    this.#options.log.info({ to: formatEndpoint(destination), verdict: 'reject', rule, reason }, `flow rejected: ${message}`);
+  }
+}
+
+const IGNORE = { readable(): void {}, drained(): void {}, closed(): void {} };
+
+/** One flow from its dial to its end. Ends exactly once, by the flow or by the channel. */
+class ForwardedFlow {
+  readonly #flow: Flow;
+  readonly #verdict: ToUpstream;
+  readonly #options: ForwarderOptions;
+  readonly #started: number;
+  readonly #dial: Dial;
+  #channel: Channel | undefined;
+  #openMs = 0;
+  #flowOver = false;
+  #channelOver = false;
+
+  constructor(flow: Flow, verdict: ToUpstream, dialer: Dialer, options: ForwarderOptions) {
+    this.#flow = flow;
+    this.#verdict = verdict;
+    this.#options = options;
+    this.#started = options.now();
+    flow.handlers = {
+      readable: () => this.#channel?.sourceReady(),
+      drained: () => this.#channel?.sinkDrained(),
+      closed: (end) => this.#flowClosed(end),
+    };
+    this.#dial = dialer.dial(flow.tuple.destination, flow.tuple.source, {
+      opened: (channel) => this.#opened(channel),
+      failed: (failure) => {
+        this.#channelOver = true;
+        this.#flow.reject(failure.reason);
+        this.#log('rejected', failure.reason, failure.message);
+      },
+    });
+  }
+
+  #opened(channel: Channel): void {
+    this.#channel = channel;
+    this.#openMs = this.#options.now() - this.#started;
+    this.#flow.accept();
+    channel.start(this.#flow.source, this.#flow.sink, (end) => this.#channelClosed(end));
+  }
+
+  /** The application's side is over. In order: the channel ends by itself; otherwise it is cut. */
+  #flowClosed(end: FlowEnd): void {
+    this.#flowOver = true;
+    if (this.#channelOver) return;
+    if (this.#channel === undefined) {
+      this.#channelOver = true;
+      this.#dial.cancel();
+      this.#log('cancelled', end, 'the application gave up');
+      return;
+    }
+    if (end === 'finished') return;
+    this.#channelOver = true;
+    this.#channel.abort();
+    this.#log('closed', end, 'by the application');
+  }
+
+  #channelClosed(end: ChannelEnd): void {
+    if (this.#channelOver) return;
+    this.#channelOver = true;
+    if (end !== 'finished' && !this.#flowOver) this.#flow.abort();
+    this.#log('closed', end, end === 'finished' ? 'in order' : 'by the upstream');
+  }
+
+  #log(event: string, why: string, message: string): void {
+    const { source, destination } = this.#flow.tuple;
+    const { log } = this.#options;
+    const write = event === 'rejected' ? log.info.bind(log) : log.debug.bind(log);
+    write(
+      {
+        from: formatEndpoint(source),
+        to: formatEndpoint(destination),
+        verdict: this.#verdict.upstream,
+        rule: this.#verdict.rule,
+        openMs: Math.round(this.#openMs * 100) / 100,
+        durationMs: Math.round(this.#options.now() - this.#started),
+        bytesOut: this.#flow.bytesOut,
+        bytesIn: this.#flow.bytesIn,
+        why,
+      },
+      `flow ${event}: ${message}`,
+    );
+  }
+}

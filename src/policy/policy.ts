@@ -1,0 +1,24 @@
+/**
+ * Hop 3 of 8 (docs/data-path.md): what becomes of a flow. Before it, src/engine hands a flow over;
+ * after it, src/forward carries the verdict out.
+ */
+import type { FlowTuple, RejectReason } from '../core/flow.ts';
+import { isLocalOnly } from './guard.ts';
+
+/** What becomes of a flow, and which rule says so. */
+export type Verdict =
+  | { readonly kind: 'upstream'; readonly upstream: string; readonly rule: string }
+  | { readonly kind: 'reject'; readonly reason: RejectReason; readonly rule: string };
+
+export interface Policy {
+  decide(tuple: FlowTuple): Verdict;
+}
+
+/** The policy without rules: everything that may leave goes to the last resort, the first bastion. */
+export function defaultPolicy(lastResort: string): Policy {
+  const toUpstream: Verdict = { kind: 'upstream', upstream: lastResort, rule: 'default' };
+  const reject: Verdict = { kind: 'reject', reason: 'network-unreachable', rule: 'local addresses are never proxied' };
+  return {
+    decide: (tuple) => (isLocalOnly(tuple.destination, tuple.family) ? reject : toUpstream),
+  };
+}
