@@ -20,21 +20,30 @@ const INJECTED_PORT = { name: /^NETPROXY_(\w+_)?PORT$/, value: /^(tcp|udp|sctp):
  * otherwise be a setting silently lost.
  */
 export function readEnvironment(environment: Environment, problems: Problem[]): Map<SettingId, Given[]> {
-  const ids = new Map([...SETTINGS].flatMap(([id, { env }]) => (env === undefined ? [] : [[env, id] as const])));
+  const ids = new Map(
+    [...SETTINGS].flatMap(([id, { env }]) => (env === undefined ? [] : [[env, id] as const])),
+  );
   const given = new Map<SettingId, Given[]>();
   for (const [name, value] of Object.entries(environment)) {
     if (!name.startsWith(PREFIX) || value === undefined || value === '') continue;
     const id = ids.get(name);
     if (id !== undefined) {
       const texts = SETTINGS.get(id)?.list === true ? value.split(',') : [value];
-      given.set(id, texts.map((text) => ({ text, where: name })));
+      given.set(
+        id,
+        texts.map((text) => ({ text, where: name })),
+      );
     } else if (!isInjected(name, value)) {
-      const near = suggest(name.slice(PREFIX.length), [...ids.keys()].map((known) => known.slice(PREFIX.length)));
+      const near = suggest(
+        name.slice(PREFIX.length),
+        [...ids.keys()].map((known) => known.slice(PREFIX.length)),
+      );
       problems.push({
         code: 'CONFIG_INVALID',
         where: name,
         message: 'no such variable; every variable that begins with NETPROXY_ must be a setting',
-        hint: near === undefined ? 'Remove it; "netproxy help run" lists all.' : `Did you mean ${PREFIX}${near}?`,
+        hint:
+          near === undefined ? 'Remove it; "netproxy help run" lists all.' : `Did you mean ${PREFIX}${near}?`,
       });
     }
   }

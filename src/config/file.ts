@@ -21,8 +21,16 @@ export interface FileBastion {
   readonly given: Map<SettingId, Given[]>;
 }
 
-/** Reads `path` and sorts what it holds by the table; every key that the table lacks is a problem. */
-export async function readConfigFile(path: string, readFile: ReadFile, problems: Problem[]): Promise<FileSettings> {
+/**
+ * Reads `path`, which `source` named, and sorts what it holds by the table; every key that the table
+ * lacks is a problem.
+ */
+export async function readConfigFile(
+  path: string,
+  source: string,
+  readFile: ReadFile,
+  problems: Problem[],
+): Promise<FileSettings> {
   const empty: FileSettings = { given: new Map(), bastions: undefined };
   let text: string;
   try {
@@ -31,8 +39,8 @@ export async function readConfigFile(path: string, readFile: ReadFile, problems:
     const known = error instanceof NetproxyError;
     problems.push({
       code: 'CONFIG_UNREADABLE',
-      where: path,
-      message: known ? error.message : 'the file is not UTF-8 text',
+      where: source,
+      message: known ? error.message : `${path}: the file is not UTF-8 text`,
       ...(known ? { hint: error.hint } : {}),
     });
     return empty;
@@ -103,7 +111,12 @@ class Walker {
     this.#bastions = [];
     if (node.type === 'empty') return;
     if (node.type !== 'list') {
-      this.#wrong(node.at, path, 'found no list; allowed: a list of bastions', 'Begin each bastion with "- name:".');
+      this.#wrong(
+        node.at,
+        path,
+        'found no list; allowed: a list of bastions',
+        'Begin each bastion with "- name:".',
+      );
       return;
     }
     for (const [index, item] of node.items.entries()) {
@@ -129,9 +142,20 @@ class Walker {
       given.set(id, [{ text: node.text, where: `${node.at} ${path}` }]);
     } else if (node.type === 'empty') {
       if (list) given.set(id, []);
-      else this.#wrong(node.at, path, `the value is empty; allowed: ${allowed}`, 'Remove the key to have its default.');
+      else
+        this.#wrong(
+          node.at,
+          path,
+          `the value is empty; allowed: ${allowed}`,
+          'Remove the key to have its default.',
+        );
     } else if (list) {
-      this.#wrong(node.at, path, `found no list; allowed: a list, each item ${allowed}`, `Write ${path}: [ … ].`);
+      this.#wrong(
+        node.at,
+        path,
+        `found no list; allowed: a list, each item ${allowed}`,
+        `Write ${path}: [ … ].`,
+      );
     } else {
       this.#wrong(node.at, path, `found ${node.type === 'list' ? 'a list' : 'a map'}; allowed: ${allowed}`);
     }
@@ -142,7 +166,8 @@ class Walker {
     const elsewhere = [...KEYS].find(([other, keys]) => other !== parent && keys.has(key))?.[0];
     let hint: string | undefined;
     if (near !== undefined) hint = `Did you mean ${near}?`;
-    else if (elsewhere !== undefined) hint = `It belongs ${elsewhere === '' ? 'at the top' : `under ${elsewhere}`}.`;
+    else if (elsewhere !== undefined)
+      hint = `It belongs ${elsewhere === '' ? 'at the top' : `under ${elsewhere}`}.`;
     this.#wrong(at, path, `no such key; allowed here: ${[...known.keys()].join(', ')}`, hint);
   }
 

@@ -109,7 +109,9 @@ export const file: Kind<string> = {
     }
     if (text.includes('\0')) throw new BadValue('holds a NUL byte');
     if (text.startsWith('~/')) {
-      throw new BadValue('"~" is a habit of the shell and means nothing here', { hint: 'Write the whole path.' });
+      throw new BadValue('"~" is a habit of the shell and means nothing here', {
+        hint: 'Write the whole path.',
+      });
     }
     return text;
   },
@@ -163,7 +165,8 @@ export const host: Kind<string> = {
     }
     if (isIP(text) !== 0) return text;
     if (/^[\d.]+$/.test(text)) throw new BadValue('not an IPv4 address');
-    if (text.includes('@')) throw new BadValue('the user has a key of its own', { mayEcho: !/:.*@/.test(text) });
+    if (text.includes('@'))
+      throw new BadValue('the user has a key of its own', { mayEcho: !/:.*@/.test(text) });
     const labels = text.replace(/\.$/, '').split('.');
     const label = /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
     if (text.length > 253 || !labels.every((part) => label.test(part))) throw new BadValue('not a host name');
@@ -239,10 +242,12 @@ export const bastionUrl: Kind<BastionUrl> = {
       throw new BadValue('the user is missing', { hint: `Write ssh://USER@${rest.slice(at + 1)}.` });
     }
     const authority = /^(?:\[([^\]]*)\]|([^:/?#[\]]*))(?::([^/?#]*))?(\/?)(.*)$/s.exec(rest.slice(at + 1));
-    if (authority === null) throw new BadValue('host and port cannot be told apart', { hint: 'Put an IPv6 address in brackets.' });
+    if (authority === null)
+      throw new BadValue('host and port cannot be told apart', { hint: 'Put an IPv6 address in brackets.' });
     const [, bracketed, plain, portText, , tail] = authority;
     if (tail !== '') throw new BadValue('nothing may follow the host and port');
-    if (bracketed !== undefined && isIP(bracketed) !== 6) throw new BadValue('what is in brackets is not an IPv6 address');
+    if (bracketed !== undefined && isIP(bracketed) !== 6)
+      throw new BadValue('what is in brackets is not an IPv6 address');
     return {
       user: user.parse(decodePercent(userInfo)),
       host: bracketed ?? host.parse(plain ?? ''),

@@ -8,7 +8,7 @@ import { readConfigFile } from './file.ts';
 import type { FileBastion, FileSettings } from './file.ts';
 import { fileReader } from './read-file.ts';
 import type { ReadFile } from './read-file.ts';
-import { setting, SETTINGS } from './settings.ts';
+import { setting } from './settings.ts';
 import type { SettingId, SettingValues } from './settings.ts';
 import { readValue } from './value.ts';
 import type { Given } from './value.ts';
@@ -68,7 +68,8 @@ class Loader {
     const path = this.#first('config', undefined);
     if (path === undefined) return;
     const read = this.#sources.readFile ?? fileReader('CONFIG_UNREADABLE');
-    this.#file = await readConfigFile(path, read, this.#problems);
+    const where = this.#given('config', undefined)?.[0]?.where ?? path;
+    this.#file = await readConfigFile(path, where, read, this.#problems);
   }
 
   /** Reads all that concerns the host. The result is made by the function, once no problem stands. */
@@ -98,7 +99,10 @@ class Loader {
     const urlWhere = this.#given('bastion', undefined)?.[0]?.where ?? '';
     const items: readonly FileBastion[] =
       urlWhere === '' ? (this.#file.bastions ?? []) : [{ where: urlWhere, given: new Map() }];
-    if (items.length === 0 && complete) {
+    // When the flag or the file is broken, what it would have given is not also missing.
+    const broken =
+      this.#sources.flags.has('bastion') || this.#problems.some(({ code }) => code === 'CONFIG_UNREADABLE');
+    if (items.length === 0 && complete && !broken) {
       this.#problems.push({
         code: 'CONFIG_INVALID',
         where: '--bastion',
@@ -111,7 +115,8 @@ class Loader {
       const path = (key: string): string => `bastions[${index}].${key}`;
       const value = <I extends SettingId>(id: I): SettingValues[I] => {
         const key = id.slice('bastions[].'.length);
-        if (complete && setting(id).required === true && this.#given(id, given) === undefined) this.#missing(id, where, key);
+        if (complete && setting(id).required === true && this.#given(id, given) === undefined)
+          this.#missing(id, where, key);
         return this.#first(id, given, path(key)) as SettingValues[I];
       };
       const fromUrl = <T>(key: string, part: T | undefined): T => {
@@ -151,7 +156,11 @@ class Loader {
     });
   }
 
-  #credentials(bastion: BastionConfig, given: FileBastion['given'], where: string): BastionCredentials | undefined {
+  #credentials(
+    bastion: BastionConfig,
+    given: FileBastion['given'],
+    where: string,
+  ): BastionCredentials | undefined {
     // A path that is missing or wrong has been reported already.
     if (bastion.identityFile === undefined || bastion.knownHostsFile === undefined) return undefined;
     const read = this.#sources.readFile ?? fileReader('CREDENTIAL_UNREADABLE');
@@ -161,7 +170,11 @@ class Loader {
 
   #missing(id: SettingId, where: string, key: string): void {
     const { flag, env, kind } = setting(id);
-    const ways = [flag && `give --${flag} ${kind.placeholder}`, env && `set ${env}`, `write "${key}:" in the file`];
+    const ways = [
+      flag && `give --${flag} ${kind.placeholder}`,
+      env && `set ${env}`,
+      `write "${key}:" in the file`,
+    ];
     const fix = ways.filter(Boolean).join(', ');
     this.#problems.push({
       code: 'CONFIG_INVALID',
@@ -172,11 +185,18 @@ class Loader {
   }
 
   /** What the strongest source gives, or undefined. */
-  #given(id: SettingId, file: ReadonlyMap<SettingId, readonly Given[]> | undefined): readonly Given[] | undefined {
+  #given(
+    id: SettingId,
+    file: ReadonlyMap<SettingId, readonly Given[]> | undefined,
+  ): readonly Given[] | undefined {
     return this.#sources.flags.get(id) ?? this.#environment.get(id) ?? file?.get(id);
   }
 
-  #first<I extends SettingId>(id: I, file: FileSettings['given'] | undefined, path?: string): SettingValues[I] | undefined {
+  #first<I extends SettingId>(
+    id: I,
+    file: FileSettings['given'] | undefined,
+    path?: string,
+  ): SettingValues[I] | undefined {
     const row = setting(id);
     const given = this.#given(id, file)?.[0];
     if (path !== undefined && (given ?? row.default) !== undefined) this.#origins.set(path, origin(given));
@@ -202,8 +222,3 @@ function deepFreeze<T>(value: T): T {
   for (const inner of Object.values(value)) deepFreeze(inner);
   return Object.freeze(value);
 }
-
-/** Keys of the table that a configuration has at its top; for `describe`. */
-export const KEYED_SETTINGS: readonly SettingId[] = [...SETTINGS.keys()].filter(
-  (id) => setting(id).key !== undefined,
-);

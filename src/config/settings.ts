@@ -157,7 +157,8 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     kind: kind.interfaceAddress(4),
     default: '198.18.0.1/30',
     group: 'Network',
-    description: 'IPv4 address and prefix of the TUN interface (RFC 2544 keeps 198.18.0.0/15 off the Internet).',
+    description:
+      'IPv4 address and prefix of the TUN interface (RFC 2544 keeps 198.18.0.0/15 off the Internet).',
   },
   'tun.address6': {
     key: 'tun.address6',
@@ -184,7 +185,8 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     kind: kind.oneOf('closed', 'open'),
     default: 'closed',
     group: 'Network',
-    description: 'After a stop in order: "closed" keeps the routes, so that nothing leaks; "open" puts the old ones back.',
+    description:
+      'After a stop in order: "closed" keeps the routes, so that nothing leaks; "open" puts the old ones back.',
   },
   connectHold: {
     key: 'connectHold',
@@ -220,7 +222,8 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     kind: kind.oneOf('auto', 'human', 'json'),
     default: 'auto',
     group: 'Logging',
-    description: 'Form of the log and of errors on stderr; "auto" is "human" on a terminal and "json" elsewhere.',
+    description:
+      'Form of the log on stderr; "auto" is "human" on a terminal and "json" elsewhere. "json" holds for errors too.',
   },
 };
 

@@ -23,15 +23,21 @@ export function readValue<T>(setting: Setting<T>, given: Given, problems: Proble
     if (!(error instanceof BadValue)) throw error;
     const found = error.mayEcho && text !== '' ? `found ${quote(text)}: ` : '';
     const word = suggest(text, setting.kind.words ?? []);
-    const hint = error.hint ?? (word === undefined ? undefined : `Did you mean ${word}?`);
+    const hint = error.hint ?? (word === undefined ? change(setting) : `Did you mean ${word}?`);
     problems.push({
       code: 'CONFIG_INVALID',
       where: given.where,
       message: `${found}${error.message}; allowed: ${setting.kind.allowed}`,
-      ...(hint === undefined ? {} : { hint }),
+      hint,
     });
     return undefined;
   }
+}
+
+function change({ default: fallback }: Setting): string {
+  return fallback === undefined
+    ? 'Correct the value.'
+    : `Correct it, or leave it out to have the default, ${fallback}.`;
 }
 
 /** `text` within quotes, on one line and of bounded length. */

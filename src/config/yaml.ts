@@ -1,3 +1,4 @@
+import type * as Yaml from 'yaml';
 import type { Document, LineCounter, Node as YamlNode } from 'yaml';
 import type { Problem } from '../core/errors.ts';
 
@@ -52,13 +53,13 @@ function place(path: string, lines: LineCounter, offset: number): string {
 
 class Reader {
   readonly problems: Problem[] = [];
-  readonly #yaml: typeof import('yaml');
+  readonly #yaml: typeof Yaml;
   readonly #document: Document.Parsed;
   readonly #path: string;
   readonly #lines: LineCounter;
   #nodes = 0;
 
-  constructor(yaml: typeof import('yaml'), document: Document.Parsed, path: string, lines: LineCounter) {
+  constructor(yaml: typeof Yaml, document: Document.Parsed, path: string, lines: LineCounter) {
     this.#yaml = yaml;
     this.#document = document;
     this.#path = path;
@@ -73,7 +74,11 @@ class Reader {
     this.#nodes++;
     if (depth > DEPTH_MAX || this.#nodes > NODES_MAX) {
       if (this.problems.length === 0) {
-        this.problems.push({ code: 'CONFIG_INVALID', where: at, message: 'nested too deep, or too many values' });
+        this.problems.push({
+          code: 'CONFIG_INVALID',
+          where: at,
+          message: 'nested too deep, or too many values',
+        });
       }
       return { type: 'empty', at };
     }
@@ -82,11 +87,16 @@ class Reader {
       const entries = node.items.map((pair) => {
         const keyOffset = yaml.isNode(pair.key) ? (pair.key.range?.[0] ?? start) : start;
         const key = yaml.isScalar(pair.key) ? scalarText(pair.key) : String(pair.key);
-        return { key, at: place(this.#path, this.#lines, keyOffset), value: this.read(pair.value, keyOffset, depth + 1) };
+        return {
+          key,
+          at: place(this.#path, this.#lines, keyOffset),
+          value: this.read(pair.value, keyOffset, depth + 1),
+        };
       });
       return { type: 'map', at, entries };
     }
-    if (yaml.isSeq(node)) return { type: 'list', at, items: node.items.map((item) => this.read(item, start, depth + 1)) };
+    if (yaml.isSeq(node))
+      return { type: 'list', at, items: node.items.map((item) => this.read(item, start, depth + 1)) };
     if (!yaml.isScalar(node) || node.value === null) return { type: 'empty', at };
     return { type: 'scalar', at, text: scalarText(node) };
   }

@@ -41,7 +41,8 @@ export type ErrorCode =
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
     exit: EXIT_USAGE,
-    meaning: 'The command line names an unknown command or flag, or a flag lacks its value or is given twice.',
+    meaning:
+      'The command line names an unknown command or flag, or a flag lacks its value or is given twice.',
     hint: 'Run "netproxy help COMMAND" for the flags of a command.',
   },
   CONFIG_INVALID: {
@@ -82,7 +83,8 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   HOST_KEY_MISMATCH: {
     exit: EXIT_USAGE,
-    meaning: 'The bastion presented another host key than known_hosts has: it was reinstalled, or somebody else answers.',
+    meaning:
+      'The bastion presented another host key than known_hosts has: it was reinstalled, or somebody else answers.',
     hint: "Ask the bastion's operator for the new fingerprint; only if it is the one presented, replace the named line.",
   },
   HOST_KEY_REVOKED: {

@@ -1,0 +1,113 @@
+/** The commands: what the help, completion and the parser know of each. */
+import { SETTINGS } from '../config/settings.ts';
+import type { SettingId } from '../config/settings.ts';
+
+export type CommandName = 'run' | 'check' | 'plan' | 'release' | 'help' | 'completion';
+
+export interface CommandInfo {
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /** What stands after the name in the usage line. */
+  readonly operands: string;
+  /** The words an operand may be; absent when the command takes none. */
+  readonly words?: readonly string[];
+  /** Settings that it takes as flags, in order. */
+  readonly settings: readonly SettingId[];
+  /** It has output that scripts read, hence `--json`. */
+  readonly json: boolean;
+  /** What it does, in whole sentences. */
+  readonly about: string;
+  readonly examples: readonly string[];
+  /** Exit codes, beside those of every command. */
+  readonly exits: readonly (readonly [code: number, meaning: string])[];
+}
+
+const allFlags: readonly SettingId[] = [...SETTINGS]
+  .filter(([, row]) => row.flag !== undefined)
+  .map(([id]) => id);
+const hostFlags: readonly SettingId[] = allFlags.filter((id) => SETTINGS.get(id)?.group !== 'Bastion');
+
+/** Shells that completion is generated for. */
+export const SHELLS: readonly string[] = ['bash', 'zsh', 'fish'];
+
+export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
+  run: {
+    summary: 'forward the traffic of this network namespace through a bastion',
+    operands: '',
+    settings: allFlags,
+    json: false,
+    about:
+      'Takes over the default route of the network namespace it is started in and forwards every TCP ' +
+      'connection through SSH. Needs NET_ADMIN and /dev/net/tun. Prints one line on stdout when ready; ' +
+      'logs go to stderr. SIGTERM and SIGINT let open connections finish for a few seconds; a second ' +
+      'signal ends it at once.',
+    examples: [
+      'netproxy run --bastion ssh://deploy@bastion.example --identity /run/secrets/key --known-hosts /run/secrets/known_hosts',
+      'netproxy run -c /etc/netproxy/netproxy.yaml --log-level debug',
+    ],
+    exits: [
+      [0, 'ended in order after SIGTERM'],
+      [130, 'ended in order after SIGINT'],
+      [143, 'ended at once by a second signal, SIGTERM (130 when it was SIGINT)'],
+    ],
+  },
+  check: {
+    summary: 'validate the configuration and print what is in effect',
+    operands: '',
+    settings: allFlags,
+    json: true,
+    about:
+      'Reads everything that "run" reads, the private key and known_hosts too, and prints each setting ' +
+      'with where its value came from; secrets are masked. Starts nothing and touches no network.',
+    examples: [
+      'netproxy check -c netproxy.yaml',
+      'NETPROXY_BASTION=ssh://deploy@bastion.example netproxy check --json',
+    ],
+    exits: [[0, 'the configuration is valid']],
+  },
+  plan: {
+    summary: 'print the changes that "run" would make to this network namespace',
+    operands: '',
+    settings: hostFlags,
+    json: true,
+    about: 'Compares the routes and rules of this network namespace with those wanted. Changes nothing.',
+    examples: ['netproxy plan', 'netproxy plan --local 10.0.0.0/8 --json'],
+    exits: [[0, 'the plan was printed']],
+  },
+  release: {
+    summary: 'put the routes of this network namespace back as they were',
+    operands: '',
+    settings: hostFlags,
+    json: true,
+    about:
+      'Removes what netproxy changed, also after it was killed, and so opens the direct way out again. ' +
+      'Safe to repeat. Not for use while "run" is running.',
+    examples: ['netproxy release'],
+    exits: [[0, 'nothing of netproxy is left']],
+  },
+  help: {
+    summary: 'explain a command',
+    operands: '[COMMAND]',
+    words: ['run', 'check', 'plan', 'release', 'help', 'completion'],
+    settings: [],
+    json: false,
+    about: 'Explains a command, or lists the commands.',
+    examples: ['netproxy help run'],
+    exits: [],
+  },
+  completion: {
+    summary: 'print a completion script for a shell',
+    operands: 'SHELL',
+    words: SHELLS,
+    settings: [],
+    json: false,
+    about: `Prints a script that completes commands, flags and values in ${SHELLS.join(', ')}.`,
+    examples: [
+      'source <(netproxy completion bash)',
+      'netproxy completion fish > ~/.config/fish/completions/netproxy.fish',
+    ],
+    exits: [],
+  },
+};
+
+export const COMMAND_NAMES: readonly CommandName[] = Object.keys(COMMANDS) as CommandName[];

@@ -1,0 +1,26 @@
+import type { Config, HostConfig } from '../config/config.ts';
+import type { Problem } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+
+/** What a command may use of the process. */
+export interface Io {
+  readonly log: Log;
+  /** Writes to stdout, the command's own output. `text` ends with a newline. */
+  print(text: string): void;
+  /** Aborted by the first SIGTERM or SIGINT; the reason is the signal's name. */
+  readonly stop: AbortSignal;
+  /** The operator wants JSON. */
+  readonly json: boolean;
+}
+
+/** What the commands do, as the composition root provides it. Errors are NetproxyErrors where known. */
+export interface Commands {
+  /** Forwards until `io.stop`, then ends in order. `ready` is called once, with the line to print. */
+  run(config: Config, io: Io, ready: (line: string) => void): Promise<void>;
+  /** Judges what only the parts can: the private key, its passphrase, known_hosts. Touches no network. */
+  check(config: Config, io: Io): Promise<readonly Problem[]>;
+  /** Prints the steps that `run` would take on the host. */
+  plan(config: HostConfig, io: Io): Promise<void>;
+  /** Puts the host back as it was, whoever changed it. */
+  release(config: HostConfig, io: Io): Promise<void>;
+}

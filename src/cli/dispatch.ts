@@ -1,0 +1,137 @@
+/** From the arguments to an exit code: reads the settings, does the command, tells errors. */
+import type { Environment } from '../config/environment.ts';
+import { loadConfig, loadHostConfig } from '../config/load.ts';
+import type { Loaded } from '../config/load.ts';
+import type { HostConfig, LogConfig } from '../config/config.ts';
+import { setting } from '../config/settings.ts';
+import { NetproxyError, ProblemsError } from '../core/errors.ts';
+import { createLogger } from '../core/logger.ts';
+import { parseArguments } from './arguments.ts';
+import type { Arguments } from './arguments.ts';
+import type { CommandName } from './catalogue.ts';
+import { check } from './check.ts';
+import type { Commands, Io } from './commands.ts';
+import { completion } from './completion.ts';
+import { commandHelp, programHelp } from './help.ts';
+import { plan } from './plan.ts';
+import { release } from './release.ts';
+import { report } from './report.ts';
+import { run } from './run.ts';
+import { paint, wantsColour } from './style.ts';
+
+/** A stream that text is written to. */
+export interface Output {
+  readonly terminal: boolean;
+  write(text: string): void;
+}
+
+/** The process, as far as the command line needs it. */
+export interface Shell {
+  readonly argv: readonly string[];
+  readonly environment: Environment;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly version: string;
+  /** Loaded only by commands that need the parts: the help must not wait for SSH. */
+  loadCommands(): Promise<Commands>;
+  /** Begins to listen for the signals that end a command. */
+  stopOnSignals(): AbortSignal;
+}
+
+/** Does what the command line says and gives the exit code of the process. Never throws. */
+export async function dispatch(shell: Shell): Promise<number> {
+  const args = parseArguments(shell.argv);
+  let log: LogConfig | undefined;
+  try {
+    return await perform(shell, args, (config) => {
+      log = config.log;
+    });
+  } catch (error) {
+    const effective = log ?? earlyLog(shell, args);
+    const { text, exitCode } = report(error, {
+      // Not for "auto": whoever reads the last words of a container is mostly a person.
+      json: args.json || effective.format === 'json',
+      debug: effective.level === 'debug',
+      paint: paint(wantsColour(shell.stderr.terminal, shell.environment)),
+    });
+    shell.stderr.write(text);
+    return exitCode;
+  }
+}
+
+async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfig) => void): Promise<number> {
+  const colour = paint(wantsColour(shell.stdout.terminal, shell.environment));
+  const { command } = args;
+  if (args.version) return print(shell, `netproxy ${shell.version}\n`);
+  // Who asks for help gets it, whatever else is on the line, unless the command itself is unknown.
+  if (args.help && command !== undefined) return print(shell, commandHelp(command, colour));
+  if (command === undefined && args.problems.length === 0) {
+    if (args.help) return print(shell, programHelp(colour));
+    throw new NetproxyError('USAGE_INVALID', 'no command was given', {
+      hint: 'Run "netproxy help" for the commands; "netproxy run" is the main one.',
+    });
+  }
+  if (
+    command === undefined ||
+    ((command === 'help' || command === 'completion') && args.problems.length > 0)
+  ) {
+    throw new ProblemsError(args.problems);
+  }
+  if (command === 'help') {
+    const topic = args.operands[0];
+    return print(
+      shell,
+      topic === undefined ? programHelp(colour) : commandHelp(topic as CommandName, colour),
+    );
+  }
+  if (command === 'completion') return print(shell, completion(args.operands[0]));
+  const sources = { flags: args.flags, environment: shell.environment, problems: args.problems };
+  if (command === 'run' || command === 'check') {
+    const full = await loadConfig(sources);
+    loaded(full.config);
+    const { commands, io } = await prepare(shell, args, full);
+    if (command === 'run') return run(full.config, commands, io);
+    await check(full, commands, io);
+    return 0;
+  }
+  const host = await loadHostConfig(sources);
+  loaded(host.config);
+  const { commands, io } = await prepare(shell, args, host);
+  await (command === 'plan' ? plan : release)(host.config, commands, io);
+  return 0;
+}
+
+async function prepare(
+  shell: Shell,
+  args: Arguments,
+  { config }: Loaded<HostConfig>,
+): Promise<{ commands: Commands; io: Io }> {
+  // Before the parts are loaded: a signal during the load must not end the process out of order.
+  const stop = shell.stopOnSignals();
+  const { terminal } = shell.stderr;
+  const colour = wantsColour(terminal, shell.environment);
+  const [log, commands] = await Promise.all([
+    createLogger({ ...config.log, terminal, colour }),
+    shell.loadCommands(),
+  ]);
+  const io: Io = { log, stop, json: args.json, print: (text) => shell.stdout.write(text) };
+  return { commands, io };
+}
+
+/** How errors are told before, or when, the configuration cannot be had: by flags and environment alone. */
+function earlyLog({ environment }: Shell, { flags }: Arguments): LogConfig {
+  const early = <V extends string>(id: 'log.level' | 'log.format', fallback: V): V => {
+    const { env, kind } = setting(id);
+    const text = flags.get(id)?.[0]?.text ?? (env === undefined ? undefined : environment[env]);
+    return text !== undefined && kind.words?.includes(text) === true ? (text as V) : fallback;
+  };
+  return {
+    level: early<LogConfig['level']>('log.level', 'info'),
+    format: early<LogConfig['format']>('log.format', 'auto'),
+  };
+}
+
+function print(shell: Shell, text: string): number {
+  shell.stdout.write(text);
+  return 0;
+}

@@ -1,0 +1,47 @@
+import type { Config } from './config.ts';
+import type { Loaded } from './load.ts';
+import { SETTINGS } from './settings.ts';
+import type { Setting } from './settings.ts';
+
+/** One effective setting, fit to be shown to anyone. */
+export interface Described {
+  /** Path such as `tun.mtu` or `bastions[0].host`. */
+  readonly key: string;
+  /** As one would write it. Undefined when unset. Of a file with a secret it is the path alone. */
+  readonly value: string | readonly string[] | undefined;
+  /** Where it came from, as in `Loaded.origins`. */
+  readonly origin: string;
+}
+
+/**
+ * The effective configuration, in the order of the table. Only what the table lists is shown, so
+ * that credentials cannot come out whatever the configuration carries.
+ */
+export function describeConfig({ config, origins }: Loaded<Config>): Described[] {
+  const described: Described[] = [];
+  const add = (row: Setting, path: string, value: unknown): void => {
+    described.push({ key: path, value: textOf(row, value), origin: origins.get(path) ?? 'unset' });
+  };
+  const rows = [...SETTINGS.values()];
+  for (const [index, bastion] of config.bastions.entries()) {
+    for (const row of rows) {
+      const inner =
+        row.key?.startsWith('bastions[].') === true ? row.key.slice('bastions[].'.length) : undefined;
+      if (inner !== undefined) add(row, `bastions[${index}].${inner}`, at(bastion, inner));
+    }
+  }
+  for (const row of rows) {
+    if (row.key !== undefined && !row.key.startsWith('bastions[].')) add(row, row.key, at(config, row.key));
+  }
+  return described;
+}
+
+function at(root: object, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], root);
+}
+
+function textOf(row: Setting, value: unknown): Described['value'] {
+  if (value === undefined) return undefined;
+  const text = (one: unknown): string => row.kind.format?.(one) ?? String(one);
+  return Array.isArray(value) ? value.map(text) : text(value);
+}
