@@ -1,14 +1,156 @@
-/** Composition root: joins the parts into the commands. */
-import type { Commands } from './cli/commands.ts';
-import { NetproxyError } from './core/errors.ts';
+/**
+ * The composition root: the one file that knows every part, in packet order. What each command does is
+ * written here; how a command line becomes a call is written in src/cli.
+ */
+import type { Commands, Io } from './cli/commands.ts';
+import type { Config, HostConfig } from './config/config.ts';
+import { NetproxyError, ProblemsError, type Problem } from './core/errors.ts';
+import type { Endpoint } from './core/flow.ts';
+import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK, SSH_USER_TIMEOUT_MS } from './core/limits.ts';
+import { loadNative, type Native, type TunDevice } from './core/native.ts';
+import { Engine } from './engine/engine.ts';
+import { Forwarder } from './forward/forwarder.ts';
+import { diagnoseTun } from './netns/diagnose.ts';
+import { describe } from './netns/describe.ts';
+import { planTakeOver, release, takeOver } from './netns/takeover.ts';
+import { ipCommand } from './netns/ip.ts';
+import { defaultPolicy } from './policy/policy.ts';
+import { Bastion } from './ssh/bastion.ts';
+import { loadIdentity, type Identity } from './ssh/identity.ts';
+import { KnownHosts } from './ssh/known-hosts.ts';
+import { markedSockets } from './ssh/marked-socket.ts';
+import { resolveBastion } from './ssh/resolve.ts';
+import { assertNativeCrypto } from './ssh/ssh2.ts';
 
-function unavailable(): never {
-  throw new NetproxyError('INTERNAL', 'the parts are not joined in this build');
+type BastionSettings = Config['bastions'][number];
+
+function identityOf(bastion: BastionSettings): Identity {
+  const { identity, identityPassphrase } = bastion.credentials;
+  return loadIdentity(identity.reveal(), bastion.identityFile, identityPassphrase?.reveal());
 }
 
-export const commands: Commands = {
-  run: async () => unavailable(),
-  check: async () => [],
-  plan: async () => unavailable(),
-  release: async () => unavailable(),
-};
+function knownHostsOf(bastion: BastionSettings): KnownHosts {
+  return KnownHosts.parse(bastion.credentials.knownHosts, bastion.knownHostsFile);
+}
+
+function openTun(native: Native, name: string): TunDevice {
+  try {
+    return native.openTun(name);
+  } catch (error) {
+    throw diagnoseTun(error as NodeJS.ErrnoException);
+  }
+}
+
+async function run(config: Config, io: Io, ready: (line: string) => void): Promise<void> {
+  const { log, stop } = io;
+  const started = performance.now();
+  const native = loadNative();
+  assertNativeCrypto();
+  const settings = config.bastions[0]!;
+  const problems = await check(config);
+  if (problems.length > 0) throw new ProblemsError(problems);
+  const addresses = await resolveBastion(settings.host, settings.port);
+
+  const bastion = makeBastion(settings, addresses, native, io);
+  const forwarder = new Forwarder({
+    policy: defaultPolicy(settings.name),
+    upstreams: new Map([[settings.name, bastion]]),
+    log,
+    now: () => performance.now(),
+  });
+  const device = openTun(native, config.tun.name);
+  const lost = Promise.withResolvers<never>();
+  const engine = new Engine(native, device, config.tun.mtu, {
+    flow: (flow) => forwarder.accept(flow),
+    deviceLost: () => lost.reject(new NetproxyError('TUN_LOST', `the TUN device ${device.name} was removed`)),
+  });
+  // Whoever awaits `lost` sees the rejection; one that comes before or after is no crash of its own.
+  lost.promise.catch(() => {});
+  const stopped = new Promise<void>((resolve) => {
+    if (stop.aborted) resolve();
+    else stop.addEventListener('abort', () => resolve(), { once: true });
+  });
+
+  try {
+    // The marked socket leaves by the uplink before the takeover as well as after it, so the two need
+    // not wait for each other; the ready line waits for both.
+    bastion.start();
+    await takeOver({ ...hostInput(config), tun: { ...config.tun, name: device.name } }, ipCommand);
+    log.info({ tun: device.name, segmentation: device.segmentation }, 'the namespace is taken over');
+    const first = await Promise.race([bastion.whenReady().then(() => 'ready' as const), stopped, lost.promise]);
+    if (first === 'ready') {
+      const ms = Math.round(performance.now() - started);
+      ready(`netproxy is ready: ${device.name} -> ${settings.name} (${bastion.status.reason}) in ${ms} ms`);
+    }
+    await Promise.race([stopped, lost.promise]);
+    log.info({ signal: String(stop.reason), flows: engine.flows }, 'stopping');
+    forwarder.stop();
+    await drain(engine);
+  } finally {
+    engine.abortAll();
+    await bastion.stop();
+    engine.close();
+    if (config.onExit === 'open') await release(ipCommand);
+  }
+}
+
+function makeBastion(
+  settings: BastionSettings,
+  addresses: readonly Endpoint[],
+  native: Native,
+  { log }: Io,
+): Bastion {
+  return new Bastion({
+    name: settings.name,
+    endpoints: () => addresses,
+    hostName: settings.host,
+    port: settings.port,
+    user: settings.user,
+    identity: identityOf(settings),
+    knownHosts: knownHostsOf(settings),
+    socketFactory: markedSockets(native, FWMARK, SSH_USER_TIMEOUT_MS),
+    log,
+  });
+}
+
+/** Gives flows time to end in order: whoever stops a container wants its last requests answered. */
+async function drain(engine: Engine): Promise<void> {
+  const deadline = performance.now() + DRAIN_DEADLINE_MS;
+  while (engine.flows > 0 && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+  }
+}
+
+function hostInput(config: HostConfig): { tun: HostConfig['tun']; local: readonly string[] } {
+  return { tun: config.tun, local: config.local };
+}
+
+async function check(config: Config): Promise<readonly Problem[]> {
+  const problems: Problem[] = [];
+  for (const [index, bastion] of config.bastions.entries()) {
+    const judge = (key: string, load: () => unknown): void => {
+      try {
+        load();
+      } catch (error) {
+        if (!(error instanceof NetproxyError)) throw error;
+        const { code, message, hint } = error;
+        problems.push({ code, where: `bastions[${index}].${key}`, message, hint });
+      }
+    };
+    judge('identityFile', () => identityOf(bastion));
+    judge('knownHostsFile', () => knownHostsOf(bastion));
+  }
+  return problems;
+}
+
+async function plan(config: HostConfig, io: Io): Promise<void> {
+  const steps = await planTakeOver(hostInput(config), ipCommand);
+  io.print(io.json ? `${JSON.stringify({ steps })}\n` : describe(steps));
+}
+
+async function releaseHost(_config: HostConfig, io: Io): Promise<void> {
+  const steps = await release(ipCommand);
+  io.print(io.json ? `${JSON.stringify({ steps })}\n` : describe(steps));
+}
+
+export const commands: Commands = { run, check, plan, release: releaseHost };

@@ -36,7 +36,9 @@ export type ErrorCode =
   | 'KEY_PASSPHRASE_WRONG'
   | 'KNOWN_HOSTS_UNREADABLE'
   | 'KNOWN_HOSTS_INVALID'
-  | 'NATIVE_MISSING';
+  | 'NATIVE_MISSING'
+  | 'BASTION_UNRESOLVED'
+  | 'TUN_LOST';
 
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
@@ -126,6 +128,16 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning: 'The native addon was not found or could not be loaded.',
     hint: 'Run "npm run setup" in a checkout; in an image, use the build for this architecture and C library.',
+  },
+  BASTION_UNRESOLVED: {
+    exit: EXIT_FAILURE,
+    meaning: 'The name of a bastion has no address, or no resolver answered, at start.',
+    hint: 'Check the name and the resolver of this namespace, or give the address instead of the name.',
+  },
+  TUN_LOST: {
+    exit: EXIT_FAILURE,
+    meaning: 'The TUN device was removed while netproxy ran; nothing leaves the namespace until a restart.',
+    hint: 'Find what removed the device, and start netproxy again: it takes over what is left.',
   },
 };
 

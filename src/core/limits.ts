@@ -84,3 +84,13 @@ export const DRAIN_DEADLINE_MS: number = 5 * SECOND_MS;
 /** Bytes. Largest configuration, key or known_hosts file that is read: far above any real one, and
  * small enough that a wrong path cannot fill the memory. */
 export const CONFIG_FILE_MAX_BYTES: number = 1 * MIB;
+
+/** Milliseconds between looks at whether the last flow has ended. */
+export const DRAIN_POLL_MS = 20;
+
+/** Milliseconds that sent data may stay unacknowledged before the kernel gives the bastion's
+ * connection up (TCP_USER_TIMEOUT, RFC 5482); the same as the keepalive's verdict. */
+export const SSH_USER_TIMEOUT_MS: number = SSH_KEEPALIVE_INTERVAL_MS * SSH_KEEPALIVE_MISSES;
+
+/** SO_MARK of every socket of netproxy's own: "np" in ASCII. The namespace's routes let it out. */
+export const FWMARK = 0x6e70;

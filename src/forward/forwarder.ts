@@ -23,13 +23,23 @@ export interface ForwarderOptions {
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
+  #stopped = false;
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
   }
 
+  /** From now on every new flow is turned away at once; those that are open go on. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   /** Takes a flow that waits for its answer. */
   accept(flow: Flow): void {
+    if (this.#stopped) {
+      this.#reject(flow, 'stopping', 'network-unreachable', 'netproxy is stopping');
+      return;
+    }
     const verdict = this.#options.policy.decide(flow.tuple);
     if (verdict.kind === 'reject') {
       this.#reject(flow, verdict.rule, verdict.reason, 'refused by rule');
