@@ -158,6 +158,6 @@ function checkOperands(command: CommandName, operands: readonly string[], wrong:
   wrong(
     quote(operand),
     `allowed: ${words.join(', ')}`,
-    near === undefined ? undefined : `Did you mean ${near}?`,
+    near === undefined ? 'Name one of them.' : `Did you mean ${near}?`,
   );
 }

@@ -10,12 +10,14 @@ import type { SettingId } from './settings.ts';
  * they hold is the business of `ssh`. `where` says which source named each path.
  */
 export function readCredentials(
-  bastion: BastionConfig,
+  bastion: Partial<BastionConfig>,
   where: (id: SettingId) => string,
   readFile: ReadFile,
   problems: Problem[],
 ): BastionCredentials | undefined {
-  const read = (id: SettingId, path: string): Buffer | undefined => {
+  const read = (id: SettingId, path: string | undefined): Buffer | undefined => {
+    // A path that is missing or wrong has been reported already.
+    if (path === undefined) return undefined;
     const wrong = (message: string, hint?: string): undefined => {
       const problem = { code: 'CREDENTIAL_UNREADABLE', where: where(id), message } as const;
       // One flag may name the file of every bastion: its problem is told once.
@@ -32,10 +34,7 @@ export function readCredentials(
   };
   const identity = read('bastions[].identityFile', bastion.identityFile);
   const knownHosts = read('bastions[].knownHostsFile', bastion.knownHostsFile);
-  const passphrase =
-    bastion.identityPassphraseFile === undefined
-      ? undefined
-      : read('bastions[].identityPassphraseFile', bastion.identityPassphraseFile);
+  const passphrase = read('bastions[].identityPassphraseFile', bastion.identityPassphraseFile);
   if (identity === undefined || knownHosts === undefined) return undefined;
   return {
     identity: new Secret(identity),

@@ -161,8 +161,6 @@ class Loader {
     given: FileBastion['given'],
     where: string,
   ): BastionCredentials | undefined {
-    // A path that is missing or wrong has been reported already.
-    if (bastion.identityFile === undefined || bastion.knownHostsFile === undefined) return undefined;
     const read = this.#sources.readFile ?? fileReader('CREDENTIAL_UNREADABLE');
     const source = (id: SettingId): string => this.#given(id, given)?.[0]?.where ?? where;
     return readCredentials(bastion, source, read, this.#problems);
