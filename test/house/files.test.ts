@@ -126,12 +126,7 @@ function undocumented({ path, text }: SourceFile): string[] {
     // A file with one exported thing may say at its head what that is.
     if (name === undefined || above.endsWith('*/')) return [];
     // When it is this short, the name and the types say it all.
-    if (
-      lines
-        .slice(index, index + 3)
-        .some((body) => body === '}' || (body.startsWith('export') && body.endsWith('}')))
-    )
-      return [];
+    if (lines.slice(index, index + SELF_EVIDENT_LINES).includes('}')) return [];
     const alone = lines.filter((other) => /^export (async )?(function|class) /.test(other)).length === 1;
     return withHeader && alone
       ? []
