@@ -14,6 +14,8 @@ export async function resolveBastion(host: string, port: number): Promise<readon
     return found.map(({ address }) => ({ address, port }));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new NetproxyError('BASTION_UNRESOLVED', `the bastion's name ${host} has no address: ${reason}`, { cause });
+    throw new NetproxyError('BASTION_UNRESOLVED', `the bastion's name ${host} has no address: ${reason}`, {
+      cause,
+    });
   }
 }

@@ -1,7 +1,10 @@
 import type net from 'node:net';
-import { SSH_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
+import { SSH_GREETING_BYTES, SSH_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
 import { detachFrom, keyExchangeRuns } from './ssh2.ts';
 import type { Protocol } from './ssh2.ts';
+
+/** RFC 4253 section 4.2: lines of another kind may come first. */
+const IDENTIFICATION = /^SSH-.*\r?\n/m;
 
 /**
  * Makes the TCP socket towards a bastion. It may be returned while it connects, also one made from a
@@ -22,6 +25,8 @@ export class Transport {
   received = 0;
   readonly #buffer: Buffer = Buffer.allocUnsafeSlow(SSH_RECEIVE_BUFFER_BYTES);
   #inPlace: Protocol | undefined;
+  /** What came before the end of the server's identification line. */
+  #greeting: Buffer | undefined = Buffer.alloc(0);
   #corked = false;
   readonly #uncork = (): void => this.flush();
 
@@ -63,10 +68,22 @@ export class Transport {
     const view = this.#buffer.subarray(0, bytes);
     const protocol = this.#inPlace;
     if (protocol === undefined || keyExchangeRuns(protocol)) {
-      this.socket.emit('data', Buffer.from(view));
+      const copy = this.#whole(Buffer.from(view));
+      if (copy !== undefined) this.socket.emit('data', copy);
       return;
     }
     this.socket.emit('data', view);
     detachFrom(this.#buffer.buffer, protocol);
+  }
+
+  /** ssh2 loses bytes of an identification that comes in more than two reads: hands it on in one. */
+  #whole(chunk: Buffer): Buffer | undefined {
+    if (this.#greeting === undefined) return chunk;
+    const greeting = Buffer.concat([this.#greeting, chunk]);
+    this.#greeting = greeting;
+    if (greeting.length <= SSH_GREETING_BYTES && !IDENTIFICATION.test(greeting.toString('latin1')))
+      return undefined;
+    this.#greeting = undefined;
+    return greeting;
   }
 }

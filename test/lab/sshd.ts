@@ -158,7 +158,19 @@ class LabSshd implements Sshd {
 
   async start(): Promise<void> {
     if (this.#child !== undefined) return;
-    const command = [...this.#inNetns(), SSHD, '-D', '-f', this.configFile, '-E', this.logFile];
+    // Ends with us, also when we are killed.
+    const command = [
+      ...this.#inNetns(),
+      'setpriv',
+      '--pdeathsig',
+      'KILL',
+      SSHD,
+      '-D',
+      '-f',
+      this.configFile,
+      '-E',
+      this.logFile,
+    ];
     const child = spawn(command[0]!, command.slice(1), { stdio: 'ignore' });
     this.#child = child;
     let gone = false;

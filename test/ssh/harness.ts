@@ -1,6 +1,8 @@
 /** Real targets, byte patterns and streams for the tests of `src/ssh`. */
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, ChannelEnd, DialFailure, Dialer } from '../../src/core/dialer.ts';
 import type { Endpoint } from '../../src/core/flow.ts';
 import { FLOW_SEND_HIGH_WATER_BYTES } from '../../src/core/limits.ts';
@@ -40,6 +42,13 @@ export class PatternCheck {
       done += part.length;
     }
   }
+}
+
+/** Waits until every target has read `total` right bytes: a channel ends when both EOFs were sent. */
+export async function arrived(checks: readonly PatternCheck[], total: number): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (checks.some((check) => check.bytes < total) && Date.now() < deadline) await sleep(5);
+  for (const check of checks) assert.deepEqual([check.bytes, check.wrongAt], [total, undefined]);
 }
 
 /** Gives `total` bytes of the pattern in chunks of varying size, through one memory, then ends. */
