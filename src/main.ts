@@ -26,6 +26,9 @@ process.exit(
     stderr: output(process.stderr),
     version: manifest.version,
     loadCommands: async () => (await import('./app.ts')).commands,
+    onUncaught: (tell) => {
+      process.on('uncaughtException', (error) => process.exit(tell(error)));
+    },
     stopOnSignals,
   }),
 );

@@ -34,6 +34,8 @@ export interface Shell {
   readonly version: string;
   /** Loaded only by commands that need the parts: the help must not wait for SSH. */
   loadCommands(): Promise<Commands>;
+  /** What to do, before the process ends, with an exception that nobody caught; gives the exit code. */
+  onUncaught(tell: (error: unknown) => number): void;
   /** Begins to listen for the signals that end a command. */
   stopOnSignals(): AbortSignal;
 }
@@ -42,11 +44,7 @@ export interface Shell {
 export async function dispatch(shell: Shell): Promise<number> {
   const args = parseArguments(shell.argv);
   let log: LogConfig | undefined;
-  try {
-    return await perform(shell, args, (config) => {
-      log = config.log;
-    });
-  } catch (error) {
+  const tell = (error: unknown): number => {
     const effective = log ?? earlyLog(shell, args);
     const { text, exitCode } = report(error, {
       // Not for "auto": whoever reads the last words of a container is mostly a person.
@@ -56,6 +54,14 @@ export async function dispatch(shell: Shell): Promise<number> {
     });
     shell.stderr.write(text);
     return exitCode;
+  };
+  shell.onUncaught(tell);
+  try {
+    return await perform(shell, args, (config) => {
+      log = config.log;
+    });
+  } catch (error) {
+    return tell(error);
   }
 }
 
@@ -90,15 +96,32 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     const full = await loadConfig(sources);
     loaded(full.config);
     const { commands, io } = await prepare(shell, args, full);
-    if (command === 'run') return run(full.config, commands, io);
-    await check(full, commands, io);
-    return 0;
+    try {
+      if (command === 'run') return await run(full.config, commands, io);
+      await check(full, commands, io);
+      return 0;
+    } catch (error) {
+      throw error instanceof ProblemsError ? located(error, full.origins) : error;
+    }
   }
   const host = await loadHostConfig(sources);
   loaded(host.config);
   const { commands, io } = await prepare(shell, args, host);
   await (command === 'plan' ? plan : release)(host.config, commands, io);
   return 0;
+}
+
+/** The parts name what is wrong by its key; the operator wants the flag, variable or line that gave it. */
+function located({ problems }: ProblemsError, origins: Loaded<HostConfig>['origins']): ProblemsError {
+  const placed = problems.map((problem) => {
+    const origin = origins.get(problem.where) ?? 'default';
+    if (origin === 'default') return problem;
+    return {
+      ...problem,
+      where: origin.startsWith('-') || /^NETPROXY_\w+$/.test(origin) ? origin : `${origin} ${problem.where}`,
+    };
+  });
+  return new ProblemsError(placed);
 }
 
 async function prepare(

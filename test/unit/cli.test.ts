@@ -12,7 +12,7 @@ import { dispatch } from '../../src/cli/dispatch.ts';
 import { commandHelp } from '../../src/cli/help.ts';
 import { paint, wantsColour } from '../../src/cli/style.ts';
 import { SETTINGS } from '../../src/config/settings.ts';
-import { NetproxyError } from '../../src/core/errors.ts';
+import { NetproxyError, ProblemsError } from '../../src/core/errors.ts';
 
 let folder = '';
 before(() => {
@@ -47,6 +47,7 @@ async function cli(
     env?: Record<string, string>;
     terminal?: boolean;
     signal?: string;
+    uncaught?: (tell: (error: unknown) => number) => void;
   } = {},
 ): Promise<Outcome> {
   const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
@@ -65,6 +66,9 @@ async function cli(
       release: async () => unexpected(),
       ...options.commands,
     }),
+    onUncaught: (tell) => {
+      options.uncaught?.(tell);
+    },
     stopOnSignals: () =>
       options.signal === undefined ? new AbortController().signal : AbortSignal.abort(options.signal),
   });
@@ -306,6 +310,43 @@ describe('the command line', () => {
     });
     assert.match(debug.stderr, /caused by: TypeError: x is not a function\n    at /);
     assert.equal((await cli(['release'], { commands: failing('a string') })).code, 1);
+  });
+
+  test('tells an exception that nobody caught in the same form', async () => {
+    let tell: ((error: unknown) => number) | undefined;
+    const { stderr } = await cli(['release', '--log-format', 'json'], {
+      uncaught: (given) => (tell = given),
+      commands: { release: async () => void tell?.(new TypeError('late')) },
+    });
+    assert.equal((JSON.parse(stderr) as { code: string; msg: string }).msg, 'late');
+    assert.equal(tell?.(new NetproxyError('CONFIG_INVALID', 'x')), 64);
+  });
+
+  test('says which source gave what the parts refuse', async () => {
+    const file = join(folder, 'netproxy.yaml');
+    writeFileSync(
+      file,
+      `bastions:\n  - { name: a, host: h, user: u, identityFile: ${folder}/key, knownHostsFile: ${folder}/known_hosts }\n`,
+    );
+    const problem = {
+      code: 'CREDENTIAL_UNREADABLE',
+      where: 'bastions[0].identityFile',
+      message: 'no key',
+    } as const;
+    const commands: Partial<Commands> = {
+      run: async () => {
+        throw new ProblemsError([problem]);
+      },
+    };
+    const byFile = await cli(['run', '-c', file], { commands });
+    assert.match(
+      byFile.stderr,
+      /^error CREDENTIAL_UNREADABLE: \S+netproxy\.yaml:2:\d+ bastions\[0\]\.identityFile: no key\n/,
+    );
+    assert.match(
+      (await cli(['run', ...bastion()], { commands })).stderr,
+      /^error CREDENTIAL_UNREADABLE: --identity: no key\n/,
+    );
   });
 
   test('colours only a terminal without NO_COLOR', async () => {
