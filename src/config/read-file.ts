@@ -50,7 +50,7 @@ function readBounded(path: string, code: ErrorCode): Buffer {
     }
     const content = Buffer.from(buffer.subarray(0, length));
     // What was read may be a private key: no second copy stays behind in freed memory.
-    buffer.fill(0);
+    buffer.fill(0, 0, length);
     return content;
   } finally {
     closeSync(descriptor);
