@@ -1,0 +1,177 @@
+/**
+ * npm run bench -- [--rounds N] [--seconds S] [--only NAME,...] [--json FILE] [--force]
+ *
+ * Measures netproxy against `ssh -L` side by side: same namespaces, same sshd, same cipher, rounds
+ * interleaved, medians. Writes bench/results/latest.json and latest.md.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { createLab, LAB } from '../test/lab/namespaces.ts';
+import type { Lab } from '../test/lab/namespaces.ts';
+import { startSshd } from '../test/lab/sshd.ts';
+import type { Sshd } from '../test/lab/sshd.ts';
+import type { Measurement, Phase } from './figures.ts';
+import { MEASUREMENTS, RTT_MS } from './figures.ts';
+import type { Load } from './load.ts';
+import { buildLoad, PORTS, serve } from './load.ts';
+import { markdown, rows } from './report.ts';
+import type { Sample } from './report.ts';
+import { CIPHER, SUBJECTS } from './subjects.ts';
+import type { Door, Running, Subject } from './subjects.ts';
+
+/** Above this share of the processors in use before the start, figures say more about the neighbours. */
+const LOAD_MAX = 0.25;
+const RELAY_PORT = 2223;
+const RESULTS = join(import.meta.dirname, 'results');
+const PHASES: readonly Phase[] = ['warm', 'fresh', 'rtt20', 'rtt100'];
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
+    json: { type: 'string' },
+    force: { type: 'boolean', default: false },
+  },
+});
+const rounds = Number(options.rounds);
+const seconds = Number(options.seconds);
+const only = options.only.split(',').filter(Boolean);
+const unknown = only.filter((name) => !MEASUREMENTS.some((measurement) => measurement.name === name));
+if (!(rounds >= 1) || !(seconds > 0) || unknown.length > 0) {
+  const names = MEASUREMENTS.map(({ name }) => name).join(', ');
+  console.error(`--rounds is a number from 1, --seconds one above 0, --only names of: ${names}.`);
+  process.exit(64);
+}
+const busy = os.loadavg()[0]! / os.availableParallelism();
+if (busy > LOAD_MAX && !options.force) {
+  console.error(
+    `The machine is busy: load average ${os.loadavg()[0]!.toFixed(2)} on ${os.availableParallelism()} processors. ` +
+      'Wait, or give --force to measure all the same.',
+  );
+  process.exit(1);
+}
+
+const samples: Sample[] = [];
+const troubles: string[] = [];
+
+buildLoad();
+const lab = await createLab();
+const sshd = await startSshd({
+  netns: lab.bastion.name,
+  address: LAB.bastion.v4,
+  config: [`Ciphers ${CIPHER}`],
+});
+const target = await serve(lab.target, ['serve', LAB.target.v4, PORTS.sink]);
+try {
+  for (const phase of PHASES) {
+    const wanted = MEASUREMENTS.filter(
+      (measurement) => measurement.phase === phase && (only.length === 0 || only.includes(measurement.name)),
+    );
+    if (wanted.length > 0) await runPhase(lab, sshd, phase, wanted);
+  }
+} finally {
+  await target.end('SIGTERM');
+  await sshd.stop();
+  await lab.cleanup();
+}
+writeResults();
+process.exitCode = troubles.length > 0 ? 1 : 0;
+
+async function runPhase(
+  lab: Lab,
+  sshd: Sshd,
+  phase: Phase,
+  measurements: readonly Measurement[],
+): Promise<void> {
+  let relay: Load | undefined;
+  let door: Door = { lab, sshd, port: sshd.port };
+  if (RTT_MS[phase] > 0) {
+    const listen = [LAB.bastion.v4, RELAY_PORT];
+    relay = await serve(lab.bastion, ['relay', ...listen, sshd.address, sshd.port, RTT_MS[phase] / 2]);
+    door = { lab, sshd, port: RELAY_PORT };
+  }
+  const warm = new Map<Subject, Running>();
+  const start = async (subject: Subject): Promise<Running | undefined> => {
+    try {
+      return await subject.start(door);
+    } catch (error) {
+      note(`${subject.name} did not start (${phase}): ${(error as Error).message}`);
+      return undefined;
+    }
+  };
+  try {
+    if (phase !== 'fresh') {
+      for (const subject of SUBJECTS) {
+        const running = await start(subject);
+        if (running !== undefined) warm.set(subject, running);
+      }
+    }
+    for (let round = 1; round <= rounds; round++) {
+      // Who goes first changes from round to round, so that a drift of the machine hits both.
+      const order = round % 2 === 1 ? SUBJECTS : SUBJECTS.toReversed();
+      for (const measurement of measurements) {
+        for (const subject of order) {
+          const running = phase === 'fresh' ? await start(subject) : warm.get(subject);
+          if (running === undefined) continue;
+          await take(measurement, subject, running, round);
+          if (phase === 'fresh') await running.stop();
+        }
+      }
+    }
+  } finally {
+    for (const running of warm.values()) await running.stop();
+    await relay?.end('SIGTERM');
+  }
+}
+
+async function take(
+  measurement: Measurement,
+  subject: Subject,
+  running: Running,
+  round: number,
+): Promise<void> {
+  try {
+    const values = await measurement.run({ app: lab.app, running, seconds });
+    samples.push({ subject: subject.name, round, values });
+    const text = Object.entries(values).map(([id, value]) => `${id} ${value.toPrecision(4)}`);
+    console.log(`${String(round).padStart(2)}  ${subject.name.padEnd(8)}  ${text.join('  ')}`);
+  } catch (error) {
+    note(`${measurement.name} of ${subject.name}, round ${round}: ${(error as Error).message}`);
+  }
+}
+
+function note(text: string): void {
+  troubles.push(text);
+  console.error(`!   ${text}`);
+}
+
+function writeResults(): void {
+  const subjects = SUBJECTS.map(({ name }) => name);
+  const table = rows(samples, subjects);
+  const about = {
+    date: new Date().toISOString(),
+    processor: os.cpus()[0]?.model ?? 'unknown',
+    processors: os.availableParallelism(),
+    kernel: os.release(),
+    node: process.version,
+    cipher: CIPHER,
+    rounds,
+    seconds,
+    loadBefore: busy,
+  };
+  const notes = [
+    `${about.date}, ${about.processors} x ${about.processor}, Linux ${about.kernel}, Node ${about.node}`,
+    `medians of ${rounds} rounds of ${seconds} s, interleaved; cipher ${CIPHER} for all`,
+    ...troubles,
+  ];
+  const text = markdown(table, subjects, notes);
+  console.log(`\n${text}`);
+  mkdirSync(RESULTS, { recursive: true });
+  const json = `${JSON.stringify({ about, rows: table, samples, troubles }, undefined, 1)}\n`;
+  writeFileSync(join(RESULTS, 'latest.json'), json);
+  writeFileSync(join(RESULTS, 'latest.md'), text);
+  if (options.json !== undefined) writeFileSync(options.json, json);
+}

@@ -1,0 +1,76 @@
+/** Builds and runs `load.cc`, the traffic generator. */
+import type { ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Namespace } from '../test/lab/namespaces.ts';
+
+const SOURCE = join(import.meta.dirname, 'load.cc');
+const PROGRAM = join(import.meta.dirname, 'build/load');
+
+/** Ports of `load serve`. */
+export const PORTS = { sink: 9100, source: 9101, echo: 9102 } as const;
+
+/** Where a subject lets the load generator reach one of the target's ports. */
+export interface Entry {
+  readonly address: string;
+  readonly port: number;
+}
+
+export function buildLoad(): void {
+  if (existsSync(PROGRAM) && statSync(PROGRAM).mtimeMs > statSync(SOURCE).mtimeMs) return;
+  mkdirSync(join(import.meta.dirname, 'build'), { recursive: true });
+  execFileSync('g++', ['-std=c++20', '-O2', '-pthread', '-o', PROGRAM, SOURCE], { stdio: 'inherit' });
+}
+
+/** A running `load` whose lines are read one by one. */
+export class Load {
+  readonly child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  #errors = '';
+
+  constructor(namespace: Namespace, args: readonly (string | number)[]) {
+    this.child = namespace.spawn([PROGRAM, ...args.map(String)], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
+    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
+  }
+
+  async line(): Promise<string> {
+    const { value, done } = await this.#lines.next();
+    if (done === true) throw new Error(this.#errors.trim() || 'load ended without a result');
+    return value;
+  }
+
+  /** The next line, which is the result of a run. */
+  async result<T>(): Promise<T> {
+    return JSON.parse(await this.line()) as T;
+  }
+
+  /** Ends it: a mode that waits for the end of its input sees that, any other the signal. */
+  async end(signal?: NodeJS.Signals): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const closed = once(this.child, 'close');
+    this.child.stdin!.end();
+    if (signal !== undefined) this.child.kill(signal);
+    await closed;
+  }
+}
+
+/** Runs `load` to its end and gives its result. */
+export async function measure<T>(namespace: Namespace, args: readonly (string | number)[]): Promise<T> {
+  const load = new Load(namespace, args);
+  try {
+    return await load.result<T>();
+  } finally {
+    await load.end();
+  }
+}
+
+/** Starts a mode that serves until it is ended, and waits until it does. */
+export async function serve(namespace: Namespace, args: readonly (string | number)[]): Promise<Load> {
+  const load = new Load(namespace, args);
+  await load.line();
+  return load;
+}
