@@ -283,11 +283,15 @@ void Echo(char** argv) {
   auto end = Clock::now() + std::chrono::duration<double>(atof(argv[4]));
   std::vector<char> out(size, 'x'), in(size);
   std::vector<double> micros;
-  // The first tenth warms up both ends.
-  for (int i = -count / 10; i < count && Clock::now() < end; i++) {
+  // The first ones warm up both ends.
+  for (int i = -count / 100; i < count && Clock::now() < end; i++) {
     auto start = Clock::now();
     if (!WriteAll(fd, out.data(), size) || !ReadAll(fd, in.data(), size)) Die("echo");
     if (i >= 0) micros.push_back(Seconds(Clock::now() - start) * 1e6);
+  }
+  if (micros.empty()) {
+    fprintf(stderr, "load: not one echo came back in time\n");
+    exit(1);
   }
   std::string text = Percentiles(micros);
   printf("{\"count\":%zu,%s}\n", micros.size(), text.c_str());
