@@ -38,7 +38,13 @@ export type ErrorCode =
   | 'KNOWN_HOSTS_INVALID'
   | 'NATIVE_MISSING'
   | 'BASTION_UNRESOLVED'
-  | 'TUN_LOST';
+  | 'TUN_LOST'
+  | 'TUN_MISSING'
+  | 'TUN_BUSY'
+  | 'TUN_FAILED'
+  | 'NET_ADMIN_MISSING'
+  | 'IP_COMMAND_MISSING'
+  | 'IP_COMMAND_FAILED';
 
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
@@ -138,6 +144,42 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning: 'The TUN device was removed while netproxy ran; nothing leaves the namespace until a restart.',
     hint: 'Find what removed the device, and start netproxy again: it takes over what is left.',
+  },
+  TUN_MISSING: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The device /dev/net/tun is missing, or may not be opened.',
+    hint: 'Give the container the device /dev/net/tun; the message shows the line of compose or Kubernetes YAML.',
+  },
+  TUN_BUSY: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'A TUN device of this name is held by another process, such as a second netproxy in the namespace.',
+    hint: 'Stop the other process, or set another name with --tun-name.',
+  },
+  TUN_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The TUN device could not be opened, for another reason than its absence or a lack of permission.',
+    hint: 'Read the reason in the message; "ip tuntap add dev tun9 mode tun" shows whether the host can do it at all.',
+  },
+  NET_ADMIN_MISSING: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The process lacks the capability NET_ADMIN in its network namespace.',
+    hint: 'Give the container the capability NET_ADMIN; the message shows the line of compose or Kubernetes YAML.',
+  },
+  IP_COMMAND_MISSING: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The command "ip" of iproute2 is missing, or is that of BusyBox, which lacks batches and details.',
+    hint: 'Install the package iproute2 where netproxy runs.',
+  },
+  IP_COMMAND_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'A change of routes, rules or addresses was refused by the kernel; the message names the command.',
+    hint: 'Run the named command by hand to look into it; "netproxy plan" prints all of them, and "netproxy release" undoes what was done.',
   },
 };
 

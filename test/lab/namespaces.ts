@@ -117,14 +117,12 @@ export class Namespace {
     return JSON.parse(stdout.trim() === '' ? '[]' : stdout) as T;
   }
 
-  /** Every route, rule and address as text, for comparing before and after. */
+  /** Every route and rule as text, for comparing before and after. */
   async routes(): Promise<string> {
-    const parts: string[] = [];
-    for (const argv of ['-4 route show table all', '-6 route show table all', '-4 rule', '-6 rule']) {
-      const { stdout } = await execute(['ip', '-n', this.name, '-d', ...argv.split(' ')], { mayFail: true });
-      parts.push(`# ip ${argv}\n${stdout.replaceAll(/ expires \d+sec/g, '').replaceAll(/[ \t]+$/gm, '')}`);
-    }
-    return parts.join('');
+    const shows = ['-4 -d route show table all', '-6 -d route show table all', '-4 -d rule', '-6 -d rule'];
+    const script = shows.map((show) => `echo "# ip ${show}"; ip ${show}`).join('; ');
+    const { stdout } = await this.run(['sh', '-c', script]);
+    return stdout.replaceAll(/ expires \d+sec/g, '').replaceAll(/[ \t]+$/gm, '');
   }
 
   /** Processes that live here now. */

@@ -41,7 +41,10 @@ for (const family of ['v4', 'v6'] as const) {
   } as const;
   for (const [place, errno] of Object.entries(errors)) {
     test(`a connect from the bastion to "${place}" ends in ${errno} (${family})`, async () => {
-      assert.equal((await lab.bastion.run(connect(LAB[place as keyof typeof errors][family]))).stdout, `${errno}\n`);
+      assert.equal(
+        (await lab.bastion.run(connect(LAB[place as keyof typeof errors][family]))).stdout,
+        `${errno}\n`,
+      );
     });
   }
 }

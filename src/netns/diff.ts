@@ -1,0 +1,165 @@
+/**
+ * Steps from what is to what should be. The order is what makes the takeover safe to be killed in:
+ *
+ * 1. the device: addresses, MTU, up (no traffic leads to it yet)
+ * 2. the end rule and the uplink table: nothing follows them yet
+ * 3. the rules for marked sockets: our own connections no longer depend on main's default
+ * 4. routes of local networks
+ * 5. the default by the TUN: from here on the application's traffic comes to us
+ * 6. the guard behind it: from here on a vanished TUN means ENETUNREACH
+ * 7. main's other defaults go, which the guard already hides
+ *
+ * No state in between sends an application's traffic anywhere but where it went before, to the TUN,
+ * or nowhere. An IPv4 default of metric 0 is swapped for the TUN's in one message (step 5).
+ */
+import type { Family } from '../core/flow.ts';
+import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
+import type { Desired, DesiredFamily } from './desired.ts';
+import type { Facts } from './facts.ts';
+import { MAIN_TABLE, PROTOCOL, UPLINK_TABLE } from './ids.ts';
+import { keyOf } from './route.ts';
+import type { Route } from './route.ts';
+import type { Step } from './step.ts';
+
+/** Computes the steps. None when the state is as desired. */
+export function diff(want: Desired, facts: Facts): Step[] {
+  const families = ([4, 6] as const).flatMap((family) => {
+    const wanted = want.families[family];
+    if (wanted === undefined) return [];
+    return diffFamily(wanted, family, want.tun.name, facts).map((line): Step => ({ family, line }));
+  });
+  return [...diffTun(want, facts).map((line): Step => ({ family: 0, line })), ...families];
+}
+
+function diffTun(want: Desired, facts: Facts): string[] {
+  const { name, mtu, txqueuelen, addresses } = want.tun;
+  const link = facts.links.find((other) => other.name === name);
+  const missing = addresses.filter((address) => link?.addresses.includes(address) !== true);
+  const lines: string[] = [];
+  if (link?.up !== true && facts.ipv6 === 'on') {
+    // Without a link-local address the kernel sends no router solicitations into the tunnel.
+    lines.push(`link set dev ${name} addrgenmode none`);
+  }
+  if (link?.up !== true || link.mtu !== mtu || link.txqueuelen !== txqueuelen)
+    lines.push(`link set dev ${name} mtu ${mtu} txqueuelen ${txqueuelen}`);
+  for (const address of missing)
+    lines.push(`addr add ${address} dev ${name}${address.includes(':') ? ' nodad' : ''}`);
+  if (link?.up !== true) lines.push(`link set dev ${name} up`);
+  return lines;
+}
+
+function diffFamily(want: DesiredFamily, family: Family, tun: string, facts: Facts): string[] {
+  const main = facts.routes.filter((route) => route.family === family && route.table === MAIN_TABLE);
+  const ours = main.filter((route) => route.protocol === PROTOCOL);
+  const [endRules, markRules] = diffRules(want, family, facts);
+  const tunPresent =
+    want.tunDefault !== undefined &&
+    ours.some((route) => route.dst === 'default' && route.type === 'unicast' && route.dev === tun);
+  const guardPresent = ours.some((route) => route.type === 'throw' && isSame(route, want.guard));
+  const obsolete = main.filter((route) => isUplink(route, tun) && !isAdvertised(route));
+  // The first IPv4 default of metric 0 is the one that `replace` swaps.
+  const swapped =
+    want.tunDefault !== undefined && !tunPresent && family === 4
+      ? obsolete.find((route) => keyOf(route) === 'default 0 0')
+      : undefined;
+  // Backwards, so that routes of equal metric that are left after a kill are the first ones.
+  const removed = obsolete.filter((route) => route !== swapped).toReversed();
+  const twins = removed.filter((route) => swapped !== undefined && keyOf(route) === keyOf(swapped));
+  return [
+    ...endRules,
+    ...diffUplinks(want, family, facts),
+    ...markRules,
+    ...diffLocal(want, ours, tun),
+    ...twins.map((route) => `route del ${route.spec}`),
+    ...(want.tunDefault === undefined || tunPresent ? [] : [`route replace ${want.tunDefault}`]),
+    ...(guardPresent ? [] : [`route replace ${want.guard}`]),
+    ...removed.filter((route) => !twins.includes(route)).map((route) => `route del ${route.spec}`),
+  ];
+}
+
+function diffRules(want: DesiredFamily, family: Family, facts: Facts): [end: string[], marked: string[]] {
+  const ours = facts.rules[family].filter((rule) => rule.endsWith(` proto ${PROTOCOL}`));
+  const wanted = want.rules.map(({ priority, spec }) => ({
+    spec: `pref ${priority} ${spec}`,
+    printed: `${priority}: from all ${spec} proto ${PROTOCOL}`,
+  }));
+  const add = wanted
+    .filter(({ printed }) => !ours.includes(printed))
+    .map(({ spec }) => `rule add ${spec} protocol ${PROTOCOL}`);
+  const stale = ours.filter((rule) => !wanted.some(({ printed }) => printed === rule)).map(deleteRule);
+  return [
+    add.filter((line) => line.includes(' unreachable ')),
+    [...add.filter((line) => !line.includes(' unreachable ')), ...stale],
+  ];
+}
+
+/** The command that removes a rule, from the line that `ip rule` prints for it. */
+export function deleteRule(printed: string): string {
+  const [priority = '', spec = ''] = printed.split(/: (.*)/s);
+  return `rule del pref ${priority} ${spec.replace(/ proto (\S+)$/, ' protocol $1')}`;
+}
+
+function diffUplinks(want: DesiredFamily, family: Family, facts: Facts): string[] {
+  const stored = storedUplinks(facts, family);
+  const lines: string[] = [];
+  if (
+    !facts.routes.some(
+      (route) => route.family === family && route.table === UPLINK_TABLE && isSame(route, want.uplinkEnd),
+    )
+  ) {
+    lines.push(`route replace table ${UPLINK_TABLE} ${want.uplinkEnd}`);
+  }
+  const keys = new Set([...want.uplinks, ...stored].map(keyOf));
+  for (const key of keys) {
+    lines.push(
+      ...diffKey(
+        want.uplinks.filter((route) => keyOf(route) === key),
+        stored.filter((route) => keyOf(route) === key),
+        family,
+      ),
+    );
+  }
+  return lines;
+}
+
+/** Routes that share a key stand in an order, which the commands keep. */
+function diffKey(want: readonly Route[], stored: readonly Route[], family: Family): string[] {
+  const command = (verb: string, route: Route): string => `route ${verb} table ${UPLINK_TABLE} ${route.spec}`;
+  const startsLikeStored = stored.every((route, index) => want[index]?.spec === route.spec);
+  if (startsLikeStored) {
+    return want
+      .slice(stored.length)
+      .map((route, index) => command(index + stored.length === 0 ? 'add' : 'append', route));
+  }
+  const fresh = want.filter((route) => !stored.some((other) => other.spec === route.spec));
+  const stale = stored.filter((route) => !want.some((other) => other.spec === route.spec));
+  if (family === 6)
+    return [
+      ...stale.map((route) => command('del', route)),
+      ...fresh.map((route, index) => command(index === 0 ? 'replace' : 'append', route)),
+    ];
+  return [
+    ...fresh.toReversed().map((route) => command('prepend', route)),
+    ...stale.map((route) => command('del', route)),
+  ];
+}
+
+function diffLocal(want: DesiredFamily, ours: readonly Route[], tun: string): string[] {
+  const wanted = (route: Route): boolean => want.local.some((spec) => isSame(route, spec));
+  const stale = ours.filter((route) => {
+    if (route.dst !== 'default') return !wanted(route);
+    return route.type === 'unicast' ? route.dev !== tun : !isSame(route, want.guard);
+  });
+  return [
+    ...want.local
+      .filter((spec) => !ours.some((route) => isSame(route, spec)))
+      .map((spec) => `route replace ${spec}`),
+    ...stale.map((route) => `route del ${route.spec}`),
+  ];
+}
+
+/** Whether a route is what `spec` asks for: `ip` prints more words than it was given, in its own order. */
+function isSame(route: Route, spec: string): boolean {
+  const has = new Set(route.spec.split(' '));
+  return spec.split(' ').every((word) => has.has(word) || has.has(word.replace(/\/(32|128)$/, '')));
+}

@@ -1,0 +1,85 @@
+import type { Family } from '../core/flow.ts';
+import type { IpRunner } from './ip.ts';
+import { parseRoutes } from './route.ts';
+import type { Route } from './route.ts';
+
+/** A device and its addresses, as `ip -j -d addr` tells. */
+export interface Link {
+  readonly name: string;
+  readonly up: boolean;
+  readonly mtu: number;
+  readonly txqueuelen: number;
+  /** `address/prefix`. */
+  readonly addresses: readonly string[];
+}
+
+/** The state of a namespace as far as the takeover depends on it. */
+export interface Facts {
+  readonly routes: readonly Route[];
+  /** Lines of `ip -N rule` with single blanks, by family. */
+  readonly rules: Readonly<Record<Family, readonly string[]>>;
+  readonly links: readonly Link[];
+  /**
+   * `absent`: the kernel has no IPv6. `off`: new devices get none (`disable_ipv6`, as container
+   * engines set it for networks without IPv6), so nothing can leave by it.
+   */
+  readonly ipv6: 'on' | 'off' | 'absent';
+}
+
+interface AddressJson {
+  readonly ifname: string;
+  readonly flags: readonly string[];
+  readonly mtu: number;
+  readonly txqlen?: number;
+  readonly addr_info: readonly { readonly local?: string; readonly prefixlen: number }[];
+}
+
+/** Reads the state. `tun` is the device that the takeover is about; it need not exist. */
+export async function readFacts(runner: IpRunner, tun: string): Promise<Facts> {
+  const [links, routes4, rules4, routes6, rules6, ipv6] = await Promise.all([
+    runner.ip(['-j', '-d', 'addr', 'show']),
+    runner.ip(['-4', '-N', '-d', '-o', 'route', 'show', 'table', 'all']),
+    runner.ip(['-4', '-N', '-d', 'rule', 'show']),
+    runner.ip(['-6', '-N', '-d', '-o', 'route', 'show', 'table', 'all']),
+    runner.ip(['-6', '-N', '-d', 'rule', 'show']),
+    ipv6State(runner, tun),
+  ]);
+  return {
+    routes: [...parseRoutes(routes4, 4), ...parseRoutes(routes6, 6)],
+    rules: { 4: parseRules(rules4), 6: parseRules(rules6) },
+    links: (JSON.parse(links) as AddressJson[]).map(parseLink),
+    ipv6,
+  };
+}
+
+async function ipv6State(runner: IpRunner, tun: string): Promise<Facts['ipv6']> {
+  const [own, all, byDefault] = await Promise.all(
+    [tun, 'all', 'default'].map((device) => runner.sysctl(`ipv6/conf/${device}/disable_ipv6`)),
+  );
+  if (all === undefined) return 'absent';
+  // A device that exists has its own setting; one that does not will start with the default.
+  return (own ?? byDefault ?? all).trim() === '1' ? 'off' : 'on';
+}
+
+function parseRules(text: string): string[] {
+  return (
+    text
+      .split('\n')
+      .map((line) => line.replaceAll(/\s+/g, ' ').trim())
+      // -N prints this action (FR_ACT_UNREACHABLE) as a number, which `ip rule` does not take.
+      .map((line) => line.replace(/^(\d+: from all) 7 /, '$1 unreachable '))
+      .filter((line) => line !== '')
+  );
+}
+
+function parseLink(link: AddressJson): Link {
+  return {
+    name: link.ifname,
+    up: link.flags.includes('UP'),
+    mtu: link.mtu,
+    txqueuelen: link.txqlen ?? 0,
+    addresses: link.addr_info.flatMap(({ local, prefixlen }) =>
+      local === undefined ? [] : [`${local}/${prefixlen}`],
+    ),
+  };
+}

@@ -1,0 +1,35 @@
+/**
+ * The numbers by which our state in a namespace is told from everybody else's, also by a successor
+ * after we were killed. They are a contract between releases: a changed number orphans what an older
+ * netproxy left.
+ */
+
+/** Routing table main, by number as everything here (see route.ts). */
+export const MAIN_TABLE = '254';
+
+/** Protocol of routes that the kernel makes from router advertisements (RTPROT_RA). */
+export const PROTOCOL_RA = '9';
+
+/** Routing table that keeps the uplinks' defaults: "np" in ASCII. */
+export const UPLINK_TABLE = '28272';
+
+/** `proto` of every route and rule of ours; no routing daemon of rtnetlink(7) or iproute2 has it. */
+export const PROTOCOL = '110';
+
+/**
+ * Priorities of our rules. The first two come right after `local` (0), ahead of every rule that
+ * others make; the last one shares main's priority and so stands right behind it.
+ */
+export const RULE_MARKED_MAIN = 10;
+export const RULE_MARKED_UPLINK = 11;
+export const RULE_END = 32766;
+
+/** Metric of the default by the TUN: the lowest there is (IPv6 reads 0 as "unset, take 1024"). */
+export const TUN_METRIC = { 4: '0', 6: '1' } as const;
+/** Metric of the guard: next to the TUN's, so that a default that DHCP, a router advertisement or a
+ * container engine adds later stands behind it. */
+export const GUARD_METRIC = { 4: '1', 6: '2' } as const;
+/** Metric of the end of the uplink table: behind every real default. */
+export const UPLINK_END_METRIC = '4278198272';
+/** Metric of the routes of local networks. */
+export const LOCAL_METRIC = '50';

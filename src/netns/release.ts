@@ -1,0 +1,55 @@
+import type { Family } from '../core/flow.ts';
+import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
+import { deleteRule } from './diff.ts';
+import type { Facts } from './facts.ts';
+import { MAIN_TABLE, PROTOCOL, TUN_METRIC, UPLINK_TABLE } from './ids.ts';
+import { keyOf } from './route.ts';
+import type { Route } from './route.ts';
+import type { Step } from './step.ts';
+
+/**
+ * Computes the steps that put a namespace back as it was before the takeover: first the uplinks'
+ * defaults, then everything that carries our numbers goes. It needs nothing but the namespace's own
+ * state, so it works after a kill, and does nothing where netproxy never was.
+ */
+export function planRelease(facts: Facts): Step[] {
+  return ([4, 6] as const).flatMap((family) =>
+    releaseFamily(family, facts).map((line): Step => ({ family, line })),
+  );
+}
+
+function releaseFamily(family: Family, facts: Facts): string[] {
+  const main = facts.routes.filter((route) => route.family === family && route.table === MAIN_TABLE);
+  const present = main.filter((route) => isUplink(route, undefined));
+  const ours = main.filter((route) => route.protocol === PROTOCOL);
+  const stored = storedUplinks(facts, family);
+  // Advertised defaults were never taken from main.
+  const missing = stored.filter(
+    (route) => !isAdvertised(route) && !present.some((other) => other.spec === route.spec),
+  );
+  const atTunMetric = ours.find(
+    (route) => route.dst === 'default' && route.metric === TUN_METRIC[family] && route.type === 'unicast',
+  );
+  const filled = new Set(present.map(keyOf));
+  const restored: string[] = [];
+  let swapped: Route | undefined;
+  for (const route of missing) {
+    const key = keyOf(route);
+    const taken = filled.has(key);
+    filled.add(key);
+    if (!taken && atTunMetric !== undefined && key === keyOf(atTunMetric)) {
+      swapped = atTunMetric;
+      restored.push(`route replace ${route.spec}`);
+    } else restored.push(`route ${taken ? 'append' : 'add'} ${route.spec}`);
+  }
+  return [
+    ...restored,
+    // The TUN's default before the guard: the other way round the guard would for a moment be missing
+    // while the application still depends on it.
+    ...ours.filter((route) => route !== swapped).map((route) => `route del ${route.spec}`),
+    ...facts.rules[family].filter((rule) => rule.endsWith(` proto ${PROTOCOL}`)).map(deleteRule),
+    ...facts.routes
+      .filter((route) => route.family === family && route.table === UPLINK_TABLE)
+      .map((route) => `route del table ${UPLINK_TABLE} ${route.spec}`),
+  ];
+}

@@ -1,0 +1,222 @@
+/**
+ * The takeover's routes in real namespaces: each way a namespace can look before, taken over and
+ * released again, and killed after every single step.
+ */
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+
+import { apply } from '../../src/netns/apply.ts';
+import { describe as transcript } from '../../src/netns/describe.ts';
+import { planTakeOver, release, takeOver } from '../../src/netns/takeover.ts';
+import { Namespace } from '../lab/namespaces.ts';
+import { INPUT, addTun, connectErrno, runnerIn } from './routes-lab.ts';
+
+const FAR4 = '203.0.113.7';
+const FAR6 = '2001:db8:99::7';
+const MARK = 0x6e70;
+
+/** Lines of `ip -batch` on top of two uplinks, eth0 and eth1, that are up and have no address. */
+const V4 = 'addr add 192.0.2.10/24 dev eth0';
+const V6 = 'addr add 2001:db8:1::10/64 dev eth0 nodad';
+const namespaces: Record<string, readonly string[]> = {
+  'as Docker makes it': [V4, 'route add default via 192.0.2.1 dev eth0'],
+  'both families': [
+    V4,
+    V6,
+    'route add default via 192.0.2.1',
+    '-6 route add default via 2001:db8:1::1 dev eth0',
+  ],
+  'IPv6 only': [V6, '-6 route add default via 2001:db8:1::1 dev eth0 metric 1024 pref high'],
+  'no default at all': [V4, V6],
+  'every attribute': [
+    V4,
+    V6,
+    'route add default via 192.0.2.1 dev eth0 proto dhcp src 192.0.2.10 metric 100 onlink mtu 1400 initcwnd 12',
+    '-6 route add default via fe80::1 dev eth0 proto static metric 77 mtu 1400 pref low',
+    'route add 198.51.100.0/24 via 192.0.2.254 dev eth0',
+  ],
+  'two uplinks': [
+    V4,
+    V6,
+    'addr add 198.51.100.10/24 dev eth1',
+    'addr add 2001:db8:2::10/64 dev eth1 nodad',
+    'route add default via 192.0.2.1 dev eth0',
+    'route append default via 198.51.100.1 dev eth1',
+    'route add default via 198.51.100.1 dev eth1 metric 200',
+    '-6 route add default via 2001:db8:1::1 dev eth0 metric 100',
+    '-6 route add default via 2001:db8:2::1 dev eth1 metric 200',
+  ],
+  multipath: [
+    V4,
+    V6,
+    'addr add 198.51.100.10/24 dev eth1',
+    'route add default metric 5 nexthop via 192.0.2.1 dev eth0 nexthop via 198.51.100.1 dev eth1 weight 3',
+    '-6 route add default metric 9 nexthop via 2001:db8:1::1 dev eth0 nexthop via 2001:db8:1::2 dev eth0 weight 2',
+  ],
+  'a nexthop object': [V4, 'nexthop add id 7 via 192.0.2.1 dev eth0', 'route add default nhid 7 metric 3'],
+  'halves of the space': [V4, 'route add 0.0.0.0/1 via 192.0.2.1', 'route add 128.0.0.0/1 via 192.0.2.1'],
+  'a rule and a table of somebody else': [
+    V4,
+    V6,
+    'route add default via 192.0.2.1',
+    'route add default via 192.0.2.3 table 77',
+    'rule add from 192.0.2.77 lookup 77 pref 500',
+    '-6 rule add from 2001:db8:1::77 lookup 77 pref 500',
+  ],
+};
+
+/** The kill matrix takes a second a step, so it is run where the steps differ most. */
+const KILLED = new Set(['as Docker makes it', 'two uplinks', 'multipath']);
+
+const made: Namespace[] = [];
+after(async () => {
+  await Promise.all(made.map((namespace) => namespace.remove()));
+});
+
+async function namespaceWith(lines: readonly string[]): Promise<Namespace> {
+  const namespace = await Namespace.create('routes');
+  made.push(namespace);
+  await namespace.ip(
+    'link add eth0 type veth peer name peer0',
+    'link add eth1 type veth peer name peer1',
+    ...['eth0', 'eth1', 'peer0', 'peer1'].map((device) => `link set ${device} addrgenmode none up`),
+  );
+  for (const line of lines) await namespace.run(['ip', ...line.split(' ')]);
+  return namespace;
+}
+
+async function routeGet(namespace: Namespace, ...argv: string[]): Promise<string> {
+  const { stdout, stderr } = await namespace.run(['ip', 'route', 'get', ...argv], { mayFail: true });
+  return (stdout + stderr).replaceAll(/\s+/g, ' ').trim();
+}
+
+for (const [name, lines] of Object.entries(namespaces)) {
+  describe(`a namespace with ${name}`, () => {
+    test('is taken over, and released as it was', async () => {
+      const namespace = await namespaceWith(lines);
+      const runner = runnerIn(namespace);
+      const before = await namespace.routes();
+      await addTun(namespace);
+
+      await takeOver(INPUT, runner);
+      assert.match(await routeGet(namespace, FAR4), / dev tun0 src 198\.18\.0\.1/);
+      assert.match(await routeGet(namespace, FAR6), / dev tun0 .*src fd6e:7072::1/);
+      assert.deepEqual(await planTakeOver(INPUT, runner), [], 'a second takeover has nothing to do');
+
+      await release(runner);
+      await namespace.ip('link del tun0');
+      assert.equal(await namespace.routes(), before);
+      assert.deepEqual(await release(runner), [], 'a second release has nothing to do');
+    });
+
+    test('is closed at once when the TUN goes, and opened by a release', async () => {
+      const namespace = await namespaceWith(lines);
+      const runner = runnerIn(namespace);
+      const before = await namespace.routes();
+      await addTun(namespace);
+      await takeOver(INPUT, runner);
+      await namespace.ip('link del tun0');
+      assert.equal(await connectErrno(namespace, FAR4), 'ENETUNREACH');
+      assert.equal(await connectErrno(namespace, FAR6), 'ENETUNREACH');
+      await release(runner);
+      assert.equal(await namespace.routes(), before);
+    });
+
+    if (!KILLED.has(name)) return;
+
+    test('is repaired after a kill at any step', async () => {
+      const namespace = await namespaceWith(lines);
+      const runner = runnerIn(namespace);
+      const before = await namespace.routes();
+      await addTun(namespace);
+      const steps = await planTakeOver(INPUT, runner);
+      await takeOver(INPUT, runner);
+      const taken = await namespace.routes();
+      await release(runner);
+      await namespace.ip('link del tun0');
+
+      for (let killed = 0; killed <= steps.length; killed++) {
+        const where = `killed after ${killed} of\n${transcript(steps)}`;
+        await addTun(namespace);
+        await apply(steps.slice(0, killed), runner);
+        // The TUN dies with its process.
+        await namespace.ip('link del tun0');
+        await addTun(namespace);
+        await takeOver(INPUT, runner);
+        assert.equal(await namespace.routes(), taken, where);
+        await release(runner);
+        await namespace.ip('link del tun0');
+        assert.equal(await namespace.routes(), before, where);
+
+        // And with no restart in between: the release alone repairs it, too.
+        await addTun(namespace);
+        await apply(steps.slice(0, killed), runner);
+        await namespace.ip('link del tun0');
+        await release(runner);
+        assert.equal(await namespace.routes(), before, where);
+      }
+    });
+
+    test('is repaired after a kill at any step of the release', async () => {
+      const namespace = await namespaceWith(lines);
+      const runner = runnerIn(namespace);
+      const before = await namespace.routes();
+      await addTun(namespace);
+      await takeOver(INPUT, runner);
+      const taken = await namespace.routes();
+      const steps = await release(runner);
+      for (let killed = 0; killed <= steps.length; killed++) {
+        const where = `killed after ${killed} of\n${transcript(steps)}`;
+        await takeOver(INPUT, runner);
+        assert.equal(await namespace.routes(), taken, where);
+        await apply(steps.slice(0, killed), runner);
+        await release(runner);
+        await namespace.ip('link del tun0');
+        assert.equal(await namespace.routes(), before, where);
+        await addTun(namespace);
+      }
+    });
+  });
+}
+
+describe('a marked socket', () => {
+  test('goes by the uplink, on the link too, and never by the TUN', async () => {
+    const namespace = await namespaceWith(namespaces['both families'] ?? []);
+    await addTun(namespace);
+    await takeOver(INPUT, runnerIn(namespace));
+    const mark = ['mark', String(MARK)];
+    assert.match(await routeGet(namespace, FAR4, ...mark), / via 192\.0\.2\.1 dev eth0 .*src 192\.0\.2\.10/);
+    assert.match(
+      await routeGet(namespace, FAR6, ...mark),
+      / via 2001:db8:1::1 dev eth0 .*src 2001:db8:1::10/,
+    );
+    assert.match(await routeGet(namespace, '192.0.2.55', ...mark), /^192\.0\.2\.55 dev eth0 /);
+    assert.match(await routeGet(namespace, '2001:db8:1::55', ...mark), /^2001:db8:1::55 .*dev eth0 /);
+    await namespace.ip('link set eth0 down');
+    assert.match(await routeGet(namespace, FAR4, ...mark), /unreachable|No route to host/);
+    assert.match(await routeGet(namespace, FAR6, ...mark), /unreachable|No route to host/);
+  });
+});
+
+describe('local networks', () => {
+  test('stay on the uplink, follow the configuration and go with the release', async () => {
+    const namespace = await namespaceWith(namespaces['both families'] ?? []);
+    const runner = runnerIn(namespace);
+    const before = await namespace.routes();
+    await addTun(namespace);
+    const local = ['10.96.0.0/12', '10.1.2.3/32', '2001:db8:77::/48', '192.0.2.128/25'];
+    await takeOver({ ...INPUT, local }, runner);
+    assert.match(await routeGet(namespace, '10.96.0.10'), / via 192\.0\.2\.1 dev eth0 src 192\.0\.2\.10/);
+    assert.match(await routeGet(namespace, '10.1.2.3'), / via 192\.0\.2\.1 dev eth0 /);
+    assert.match(await routeGet(namespace, '2001:db8:77::1'), / via 2001:db8:1::1 dev eth0 /);
+    assert.match(await routeGet(namespace, '192.0.2.200'), /^192\.0\.2\.200 dev eth0 /);
+    assert.match(await routeGet(namespace, '10.1.2.4'), / dev tun0 /);
+    assert.deepEqual(await planTakeOver({ ...INPUT, local }, runner), []);
+    await takeOver({ ...INPUT, local: ['10.96.0.0/12'] }, runner);
+    assert.match(await routeGet(namespace, '10.1.2.3'), / dev tun0 /);
+    assert.match(await routeGet(namespace, '10.96.0.10'), / dev eth0 /);
+    await release(runner);
+    await namespace.ip('link del tun0');
+    assert.equal(await namespace.routes(), before);
+  });
+});
