@@ -87,9 +87,9 @@ test('an account that may run nothing still forwards', async () => {
 });
 
 test('handlers are called in a later turn, and a cancelled dial leaves no channel behind', async () => {
-  let accepted = 0;
+  const accepted: net.Socket[] = [];
   const target = await listen((socket) => {
-    accepted++;
+    accepted.push(socket);
     socket.on('end', () => socket.end());
     socket.resume();
   });
@@ -103,7 +103,7 @@ test('handlers are called in a later turn, and a cancelled dial leaves no channe
   dial.cancel();
   await idle(bastion);
   assert.equal(called, false);
-  while (accepted === 0 || target.sockets.size > 0) await sleep(5);
+  while (accepted.length === 0 || target.sockets.size > 0) await sleep(5);
   await target.close();
 });
 

@@ -1,0 +1,94 @@
+/** What we rely on in ssh2 beyond its documentation: an upgrade that changes it must fail here. */
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import net from 'node:net';
+import { test } from 'node:test';
+import { pooledRandomFill } from '../../src/ssh/padding.ts';
+import {
+  assertNativeCrypto,
+  createClient,
+  detachFrom,
+  keyExchangeRuns,
+  privateSurface,
+} from '../../src/ssh/ssh2.ts';
+import type { Client, Protocol } from '../../src/ssh/ssh2.ts';
+import { startSshd } from '../lab/sshd.ts';
+
+const require = createRequire(import.meta.url);
+
+test('the version that was read and measured is the one installed', () => {
+  assert.equal((require('ssh2/package.json') as { version: string }).version, '1.17.0');
+});
+
+test('the native crypto is there', () => {
+  assert.doesNotThrow(assertNativeCrypto);
+});
+
+test('loading ssh2 leaves node:crypto as it was', () => {
+  assert.match(crypto.randomFillSync.toString(), /randomFillSync/);
+});
+
+test('pooled padding: every byte is filled, none twice, and large requests are served', () => {
+  const fill = pooledRandomFill();
+  const seen = new Set<string>();
+  for (let i = 0; i < 20_000; i++) {
+    const packet = Buffer.alloc(40);
+    fill(packet, 10, 16);
+    assert.ok(
+      packet.subarray(0, 10).every((byte) => byte === 0) && packet.subarray(26).every((byte) => byte === 0),
+    );
+    seen.add(packet.toString('latin1', 10, 26));
+  }
+  assert.equal(seen.size, 20_000);
+  const large = Buffer.alloc(100_000);
+  fill(large);
+  assert.ok(new Set(large).size > 200);
+  const tail = Buffer.alloc(32);
+  fill(tail, 16);
+  assert.ok(tail.subarray(0, 16).every((byte) => byte === 0));
+  assert.ok(tail.subarray(16).some((byte) => byte !== 0));
+});
+
+test('an ssh2 without the fields that we use is refused by name', () => {
+  assert.throws(() => privateSurface({} as Client), /Client\._protocol/);
+  const fake = { _protocol: { _handlers: {}, channelData: () => {} } } as unknown as Client;
+  assert.throws(() => privateSurface(fake), /directTcpip.*_handlers\.CHANNEL_DATA.*_decipher/);
+});
+
+test('the private fields have the shapes that we read, in a real connection and a rekey', async () => {
+  const sshd = await startSshd();
+  const client = createClient();
+  const socket = net.connect(sshd.port, sshd.address);
+  client.connect({ sock: socket, username: sshd.user, privateKey: readFileSync(sshd.clientKeyFile) });
+  const protocol = privateSurface(client);
+  await new Promise((resolve, reject) =>
+    client.once('ready', () => resolve(undefined)).once('error', reject),
+  );
+
+  assert.equal(keyExchangeRuns(protocol), false);
+  assert.equal(protocol._decipher._packet, null);
+  assert.ok('_tag' in protocol._decipher, 'aes-gcm keeps the tag in memory of its own');
+
+  // A KEXINIT that lies in the receive buffer is taken out of it.
+  const memory = Buffer.alloc(64, 7);
+  protocol._decipher._packet = new Uint8Array(memory.buffer, memory.byteOffset, 32);
+  detachFrom(memory.buffer, protocol);
+  assert.notEqual(protocol._decipher._packet.buffer, memory.buffer);
+  assert.deepEqual(
+    [...protocol._decipher._packet],
+    Array.from({ length: 32 }, () => 7),
+  );
+  protocol._decipher._packet = null;
+
+  const rekeyed = new Promise((resolve) => client.once('handshake', resolve));
+  (protocol as Protocol & { rekey(): void }).rekey();
+  assert.equal(keyExchangeRuns(protocol), true);
+  await rekeyed;
+  assert.equal(keyExchangeRuns(protocol), false);
+  assert.ok(protocol._kex !== undefined && '_remoteKexinit' in protocol._kex);
+  client.end();
+  await new Promise((resolve) => socket.once('close', resolve));
+  await sshd.stop();
+});
