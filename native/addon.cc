@@ -79,6 +79,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                            InstanceMethod<&EngineObject::take>("take"),
                            InstanceMethod<&EngineObject::taken>("taken"),
                            InstanceMethod<&EngineObject::ended>("ended"),
+                           InstanceMethod<&EngineObject::settle>("settle"),
                            InstanceMethod<&EngineObject::counters>("counters"),
                            InstanceMethod<&EngineObject::close>("close"),
                        });
@@ -182,6 +183,9 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     const uint32_t flow = uint32_at(info, 0, "flow");
     const uint32_t length = uint32_at(info, 1, "length");
     return Napi::Boolean::New(info.Env(), !stopped_ && engine_->taken(flow, length));
+  }
+  Napi::Value settle(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), !stopped_ && engine_->settle());
   }
   Napi::Value ended(const Napi::CallbackInfo& info) {
     const uint32_t flow = uint32_at(info, 0, "flow");

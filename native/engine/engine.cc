@@ -29,6 +29,7 @@ void watch(int poll, int fd) {
 
 // Milliseconds for epoll_wait, rounded up so that the deadline has passed when it returns.
 int wait_for(tcp::Time deadline) {
+  if (deadline == 0) return 0;
   if (deadline == tcp::kNever) return -1;
   const tcp::Time at = now();
   if (deadline <= at) return 0;
@@ -68,8 +69,8 @@ void Engine::run() {
     int timeout = 0;
     if (!more) {
       const std::lock_guard lock(mutex_);
-      sleeping_ = !stack_.output_owed();
-      if (sleeping_) timeout = wait_for(stack_.next_deadline());
+      sleeping_until_ = stack_.output_owed() ? 0 : stack_.next_deadline();
+      timeout = wait_for(sleeping_until_);
     }
     bool readable = more;
     if (!more) {
@@ -87,7 +88,7 @@ void Engine::run() {
     more = readable && read_batch();
     {
       const std::lock_guard lock(mutex_);
-      sleeping_ = false;
+      sleeping_until_ = 0;
       stack_.advance(now());
     }
     flush();
@@ -130,9 +131,9 @@ void Engine::emit_control() {
   while (stack_.next_control(out)) emit(out);
 }
 
-void Engine::wake_if_owed() {
-  if (!sleeping_ || !stack_.output_owed()) return;
-  sleeping_ = false;
+void Engine::wake_for_deadline() {
+  if (stack_.next_deadline() >= sleeping_until_) return;
+  sleeping_until_ = 0;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
 }
@@ -169,7 +170,6 @@ void Engine::accept(tcp::FlowId id) {
   const std::lock_guard lock(mutex_);
   stack_.accept(id);
   emit_now(id);
-  wake_if_owed();
 }
 
 void Engine::reject(tcp::FlowId id, tcp::Reject reason) {
@@ -188,14 +188,12 @@ size_t Engine::write(tcp::FlowId id, const uint8_t* data, size_t length) {
   const std::lock_guard lock(mutex_);
   const size_t queued = stack_.write(id, data, length);
   if (queued <= limits::kInlineWriteBytes) emit_now(id);
-  wake_if_owed();
   return queued;
 }
 
 void Engine::end(tcp::FlowId id) {
   const std::lock_guard lock(mutex_);
   stack_.end(id);
-  wake_if_owed();
 }
 
 tcp::ReceiveQueue::View Engine::take(tcp::FlowId id, size_t max) {
@@ -205,9 +203,16 @@ tcp::ReceiveQueue::View Engine::take(tcp::FlowId id, size_t max) {
 
 bool Engine::taken(tcp::FlowId id, size_t length) {
   const std::lock_guard lock(mutex_);
-  const bool ended = stack_.consume(id, length, now());
-  wake_if_owed();
-  return ended;
+  return stack_.consume(id, length, now());
+}
+
+bool Engine::settle() {
+  const std::lock_guard lock(mutex_);
+  packet::OutPacket out;
+  const tcp::Time at = now();
+  while (stack_.output(out, at)) emit(out);
+  wake_for_deadline();
+  return events_read_ < events_.size();
 }
 
 bool Engine::ended(tcp::FlowId id) {

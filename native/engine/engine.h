@@ -51,6 +51,9 @@ class Engine final : public tcp::Events {
   // True when the application's half is closed and nothing waits.
   bool taken(tcp::FlowId id, size_t length);
   bool ended(tcp::FlowId id);
+  // Sends what the calls of a JavaScript turn have left owed, by the calling thread: a turn's many calls
+  // cost no wake-up of the engine thread at all. True when the calls themselves made events.
+  bool settle();
 
   struct Snapshot {
     size_t flows, pending_dials, slabs_in_use, blocks_in_use, received_bytes;
@@ -76,7 +79,7 @@ class Engine final : public tcp::Events {
   void emit(const packet::OutPacket& out);
   void emit_now(tcp::FlowId id);
   void emit_control();
-  void wake_if_owed();
+  void wake_for_deadline();
   void notify_if_due();
   void device_lost();
 
@@ -95,7 +98,7 @@ class Engine final : public tcp::Events {
   std::vector<Event> events_;
   size_t events_read_ = 0;
   bool notified_ = false;
-  bool sleeping_ = false;
+  tcp::Time sleeping_until_ = 0;  // when the engine thread will look at the clock; 0: it is awake
 };
 
 }  // namespace netproxy::engine

@@ -36,6 +36,11 @@ export interface NativeEngine {
   /** Bytes that were passed on; true when the application's half is closed and nothing waits. */
   taken(flow: number, length: number): boolean;
   ended(flow: number): boolean;
+  /**
+   * Sends what `write`, `end` and `taken` have left owed: to be called at the end of a turn that called
+   * any of the others. True when those calls made events: `poll` is due.
+   */
+  settle(): boolean;
   counters(): Readonly<Record<string, number>>;
   /** Ends the thread and closes the TUN. */
   close(): void;

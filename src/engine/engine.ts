@@ -32,6 +32,17 @@ export class Engine {
   readonly #capacity: number;
   readonly #flows = new Map<number, EngineFlow>();
   readonly #handlers: EngineHandlers;
+  #owing = false;
+  /** Called by flows: the engine sends at the end of this turn what the turn's calls left owed. */
+  readonly #owe = (): void => {
+    if (this.#owing) return;
+    this.#owing = true;
+    process.nextTick(this.#settle);
+  };
+  readonly #settle = (): void => {
+    this.#owing = false;
+    if (this.#native.settle()) this.#drain();
+  };
 
   /** Takes ownership of the device. */
   constructor(native: Native, device: TunDevice, mtu: number, handlers: EngineHandlers) {
@@ -75,7 +86,7 @@ export class Engine {
     const id = this.#events.flow(index);
     switch (this.#events.type(index)) {
       case EVENT_OPENED: {
-        const flow = new EngineFlow(id, this.#events.tuple(index), this.#native, this.#memory);
+        const flow = new EngineFlow(id, this.#events.tuple(index), this.#native, this.#memory, this.#owe);
         this.#flows.set(id, flow);
         this.#handlers.flow(flow);
         break;

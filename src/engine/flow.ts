@@ -16,13 +16,15 @@ export class EngineFlow implements Flow, ByteSource, ByteSink {
   bytesIn = 0;
   readonly #native: NativeEngine;
   readonly #memory: Uint8Array;
+  readonly #owe: () => void;
   #ended = false;
 
-  constructor(id: number, tuple: FlowTuple, native: NativeEngine, memory: Uint8Array) {
+  constructor(id: number, tuple: FlowTuple, native: NativeEngine, memory: Uint8Array, owe: () => void) {
     this.id = id;
     this.tuple = tuple;
     this.#native = native;
     this.#memory = memory;
+    this.#owe = owe;
   }
 
   get source(): ByteSource {
@@ -34,14 +36,17 @@ export class EngineFlow implements Flow, ByteSource, ByteSink {
   }
 
   accept(): void {
+    this.#owe();
     this.#native.accept(this.id);
   }
 
   reject(reason: RejectReason): void {
+    this.#owe();
     this.#native.reject(this.id, reasonNumber(reason));
   }
 
   abort(): void {
+    this.#owe();
     this.#native.abort(this.id);
   }
 
@@ -58,6 +63,7 @@ export class EngineFlow implements Flow, ByteSource, ByteSink {
 
   taken(bytes: number): void {
     this.bytesOut += bytes;
+    this.#owe();
     if (this.#native.taken(this.id, bytes)) this.#ended = true;
   }
 
@@ -67,10 +73,12 @@ export class EngineFlow implements Flow, ByteSource, ByteSink {
 
   write(chunk: Uint8Array): number {
     this.bytesIn += chunk.length;
+    this.#owe();
     return this.#native.write(this.id, chunk);
   }
 
   end(): void {
+    this.#owe();
     this.#native.end(this.id);
   }
 }
