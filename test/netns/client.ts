@@ -1,0 +1,79 @@
+/**
+ * The application of the end-to-end tests; run in its namespace as `client.ts MODE ADDRESS PORT [N]`.
+ * Prints one line of JSON, `{ "code": ... }` when the connection failed.
+ */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { digestOf, receive, send } from './bytes.ts';
+
+const [mode = '', host = '', portText = '', amountText = '0'] = process.argv.slice(2);
+const port = Number(portText);
+const amount = Number(amountText);
+
+async function open(): Promise<Socket> {
+  const socket = connect({ host, port, allowHalfOpen: true });
+  await once(socket, 'connect');
+  return socket;
+}
+
+const MODES: Record<string, () => Promise<unknown>> = {
+  connect: async () => {
+    (await open()).destroy();
+    return { connected: true };
+  },
+  /** Sends `amount` bytes, half-closes, gives what comes back. */
+  upload: async () => {
+    const socket = await open();
+    const answer = text(socket);
+    await send(socket, amount);
+    return JSON.parse(await answer) as unknown;
+  },
+  /** Reads all, and then sends `amount` bytes towards a server that has half-closed. */
+  download: async () => {
+    const socket = await open();
+    const received = await receive(socket);
+    await send(socket, amount);
+    await once(socket, 'close');
+    return received;
+  },
+  /** Sends and receives at the same time. */
+  echo: async () => {
+    const socket = await open();
+    const received = receive(socket);
+    await send(socket, amount);
+    return await received;
+  },
+  /** `amount` connections that are all open at once, each with an exchange of its own. */
+  many: async () => {
+    const bytes = 10_000;
+    const want = digestOf(bytes);
+    const sockets = await Promise.all(Array.from({ length: amount }, open));
+    const results = await Promise.all(
+      sockets.map(async (socket) => {
+        const received = receive(socket);
+        await send(socket, bytes);
+        return await received;
+      }),
+    );
+    return { right: results.filter(({ digest }) => digest === want).length };
+  },
+};
+
+function text(socket: Socket): Promise<string> {
+  let all = '';
+  socket.setEncoding('utf8').on('data', (part: string) => (all += part));
+  return new Promise((resolve, reject) => {
+    socket.once('end', () => resolve(all));
+    socket.once('error', reject);
+  });
+}
+
+const started = performance.now();
+try {
+  console.log(JSON.stringify(await MODES[mode]!()));
+} catch (error) {
+  const { code } = error as NodeJS.ErrnoException;
+  console.log(JSON.stringify({ code, ms: Math.round(performance.now() - started) }));
+}
+process.exit(0);

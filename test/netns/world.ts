@@ -1,0 +1,103 @@
+/** Namespaces, sshd, target servers and netproxy together, for the end-to-end tests. */
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join, resolve } from 'node:path';
+import { createLab, LAB, waitFor, waitForPort } from '../lab/namespaces.ts';
+import type { Lab } from '../lab/namespaces.ts';
+import { startSshd } from '../lab/sshd.ts';
+import type { Sshd } from '../lab/sshd.ts';
+import { PORTS } from './ports.ts';
+
+const main = resolve(import.meta.dirname, '../../dist/main.js');
+const CLIENT_DEADLINE_MS = 120_000;
+
+export class Netproxy {
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+  }
+
+  async ready(deadlineMs = 10_000): Promise<void> {
+    await waitFor(
+      'the ready line',
+      () => {
+        if (this.child.exitCode !== null) throw new Error(`netproxy ended:\n${this.stderr}`);
+        return this.stdout.includes('\n');
+      },
+      deadlineMs,
+    );
+  }
+
+  /** Sends the signal and gives the exit code, or the signal that ended it. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals | null> {
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      const exited = once(this.child, 'exit');
+      this.child.kill(signal);
+      await exited;
+    }
+    return this.child.signalCode ?? this.child.exitCode;
+  }
+}
+
+export class World {
+  readonly lab: Lab;
+  readonly sshd: Sshd;
+
+  constructor(lab: Lab, sshd: Sshd) {
+    this.lab = lab;
+    this.sshd = sshd;
+  }
+
+  static async create(options: { sshd?: boolean } = {}): Promise<World> {
+    const lab = await createLab();
+    const sshd = await startSshd({
+      netns: lab.bastion.name,
+      address: LAB.bastion.v4,
+      start: options.sshd ?? true,
+    });
+    const targets = lab.target.spawn([process.execPath, join(import.meta.dirname, 'target.ts')], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    targets.unref();
+    await waitForPort(lab.target, PORTS.echo);
+    return new World(lab, sshd);
+  }
+
+  /** Starts netproxy in the application's namespace; does not wait for it. */
+  netproxy(...flags: string[]): Netproxy {
+    const bastion = `ssh://${this.sshd.user}@${LAB.bastion.v4}:${this.sshd.port}`;
+    const secrets = ['--identity', this.sshd.clientKeyFile, '--known-hosts', this.sshd.knownHostsFile];
+    return new Netproxy(
+      this.lab.app.spawn([process.execPath, main, 'run', '--bastion', bastion, ...secrets, ...flags], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
+  }
+
+  /** Runs another command of netproxy in the application's namespace. */
+  async command(...args: string[]): Promise<string> {
+    return (await this.lab.app.run([process.execPath, main, ...args])).stdout;
+  }
+
+  /** Runs client.ts in the application's namespace. */
+  async client<T>(mode: string, address: string, port: number, amount = 0): Promise<T> {
+    const script = join(import.meta.dirname, 'client.ts');
+    const { stdout, stderr } = await this.lab.app.run(
+      [process.execPath, script, mode, address, String(port), String(amount)],
+      { timeoutMs: CLIENT_DEADLINE_MS, mayFail: true },
+    );
+    assert.notEqual(stdout, '', `the client said nothing: ${stderr}`);
+    return JSON.parse(stdout) as T;
+  }
+
+  async close(): Promise<void> {
+    await this.sshd.stop();
+    await this.lab.cleanup();
+  }
+}
