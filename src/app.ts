@@ -51,7 +51,7 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
   if (problems.length > 0) throw new ProblemsError(problems);
   const addresses = await resolveBastion(settings.host, settings.port);
 
-  const bastion = makeBastion(settings, addresses, native, io);
+  const bastion = makeBastion(config, settings, addresses, native, io);
   const forwarder = new Forwarder({
     policy: defaultPolicy(settings.name),
     upstreams: new Map([[settings.name, bastion]]),
@@ -95,6 +95,7 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
 }
 
 function makeBastion(
+  config: Config,
   settings: BastionSettings,
   addresses: readonly Endpoint[],
   native: Native,
@@ -110,6 +111,8 @@ function makeBastion(
     knownHosts: knownHostsOf(settings),
     socketFactory: markedSockets(native, FWMARK, SSH_USER_TIMEOUT_MS),
     log,
+    connectHoldMs: config.connectHold,
+    dialTimeoutMs: config.dialTimeout,
   });
 }
 

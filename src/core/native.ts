@@ -48,9 +48,9 @@ export interface NativeEngine {
 
 export interface Native {
   /** Throws an Error with `code` (EPERM, ENOENT, EBUSY …) whose message names the failing step. */
-  openTun(name: string): TunDevice;
+  readonly openTun: (name: string) => TunDevice;
   /** Starts a connect on a socket with SO_MARK; returns its fd, which fails or becomes writable later. */
-  connectTcp(address: string, port: number, mark: number, userTimeoutMs: number): number;
+  readonly connectTcp: (address: string, port: number, mark: number, userTimeoutMs: number) => number;
   readonly Engine: new (fd: number, mtu: number, onEvents: () => void) => NativeEngine;
 }
 

@@ -50,7 +50,7 @@ export class Forwarder {
       this.#reject(flow, verdict.rule, 'network-unreachable', `no upstream is named ${verdict.upstream}`);
       return;
     }
-    new ForwardedFlow(flow, verdict, dialer, this.#options);
+    ForwardedFlow.start(flow, verdict, dialer, this.#options);
   }
 
   #reject(flow: Flow, rule: string, reason: RejectReason, message: string): void {
@@ -69,13 +69,19 @@ class ForwardedFlow {
   readonly #verdict: ToUpstream;
   readonly #options: ForwarderOptions;
   readonly #started: number;
-  readonly #dial: Dial;
+  #dial: Dial | undefined;
   #channel: Channel | undefined;
   #openMs = 0;
   #flowOver = false;
   #channelOver = false;
 
-  constructor(flow: Flow, verdict: ToUpstream, dialer: Dialer, options: ForwarderOptions) {
+  /** Dials; the flow's handlers keep the object alive. */
+  static start(flow: Flow, verdict: ToUpstream, dialer: Dialer, options: ForwarderOptions): void {
+    const forwarded = new ForwardedFlow(flow, verdict, options);
+    forwarded.#dialBy(dialer);
+  }
+
+  private constructor(flow: Flow, verdict: ToUpstream, options: ForwarderOptions) {
     this.#flow = flow;
     this.#verdict = verdict;
     this.#options = options;
@@ -85,7 +91,11 @@ class ForwardedFlow {
       drained: () => this.#channel?.sinkDrained(),
       closed: (end) => this.#flowClosed(end),
     };
-    this.#dial = dialer.dial(flow.tuple.destination, flow.tuple.source, {
+  }
+
+  #dialBy(dialer: Dialer): void {
+    const { destination, source } = this.#flow.tuple;
+    this.#dial = dialer.dial(destination, source, {
       opened: (channel) => this.#opened(channel),
       failed: (failure) => {
         this.#channelOver = true;
@@ -108,7 +118,7 @@ class ForwardedFlow {
     if (this.#channelOver) return;
     if (this.#channel === undefined) {
       this.#channelOver = true;
-      this.#dial.cancel();
+      this.#dial?.cancel();
       this.#log('cancelled', end, 'the application gave up');
       return;
     }
