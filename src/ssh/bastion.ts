@@ -7,6 +7,7 @@ import {
   SSH_CLOSE_DEADLINE_MS,
   SSH_OPEN_DEADLINE_MS,
   SSH_RECONNECT_DEMAND_MS,
+  SSH_STABLE_MS,
 } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import { Backoff } from './backoff.ts';
@@ -38,6 +39,10 @@ export interface BastionOptions {
   readonly knownHosts: KnownHosts;
   readonly socketFactory: SocketFactory;
   readonly log: Log;
+  /** Milliseconds that a connect waits for the bastion to come (back). */
+  readonly connectHoldMs?: number;
+  /** Milliseconds that the far end may take to answer. */
+  readonly dialTimeoutMs?: number;
   onState?(status: BastionStatus): void;
 }
 
@@ -63,6 +68,7 @@ export class Bastion implements Dialer {
   #session: Session | undefined;
   #status: BastionStatus = { state: 'connecting', reason: 'not started' };
   #everReady = false;
+  #readySince = 0;
   #attempt = 0;
   #retry: { timer: NodeJS.Timeout; at: number } | undefined;
   #stopped = false;
@@ -123,7 +129,7 @@ export class Bastion implements Dialer {
   }
 
   #open(dial: PendingDial): void {
-    dial.within(SSH_OPEN_DEADLINE_MS, NO_ANSWER);
+    dial.within(this.#options.dialTimeoutMs ?? SSH_OPEN_DEADLINE_MS, NO_ANSWER);
     this.#session!.open(dial);
   }
 
@@ -138,7 +144,10 @@ export class Bastion implements Dialer {
       return;
     }
     this.#held.add(dial);
-    dial.within(CONNECT_HOLD_MS, { ...NO_BASTION, message: `${NO_BASTION.message}: ${this.#status.reason}` });
+    dial.within(this.#options.connectHoldMs ?? CONNECT_HOLD_MS, {
+      ...NO_BASTION,
+      message: `${NO_BASTION.message}: ${this.#status.reason}`,
+    });
     this.#hurry();
   }
 
@@ -163,8 +172,8 @@ export class Bastion implements Dialer {
   }
 
   #connected(endpoint: Endpoint): void {
-    this.#backoff.reset();
     this.#everReady = true;
+    this.#readySince = Date.now();
     this.#setState('ready', `connected to ${endpoint.address} port ${endpoint.port}`);
     this.#ready.resolve();
     const held = [...this.#held];
@@ -182,8 +191,14 @@ export class Bastion implements Dialer {
     const wasReady = this.#status.state === 'ready';
     if (wasReady) this.#setState('down', error.message);
     for (const dial of unanswered) this.#hold(dial);
-    if (wasReady) void this.#connect();
-    else this.#failed(error);
+    // One that throws us out again and again is not to be knocked at in a tight loop.
+    const stable = wasReady && Date.now() - this.#readySince >= SSH_STABLE_MS;
+    if (stable) {
+      this.#backoff.reset();
+      void this.#connect();
+    } else {
+      this.#failed(error);
+    }
   }
 
   /** An attempt failed. */
