@@ -41,6 +41,8 @@ export const LAB = {
   blackhole: { v4: '203.0.113.144', v6: '2001:db8:5::10' },
   /** On the target's LAN behind a neighbour entry that nobody owns: SYNs are lost, connect(2) times out. */
   silent: { v4: '198.51.100.99', v6: '2001:db8:2::99' },
+  /** On the target's LAN, and nobody is there: connect(2) gives EHOSTUNREACH after about three seconds. */
+  absent: { v4: '198.51.100.77', v6: '2001:db8:2::77' },
   /** The bastion has no route at all: connect(2) gives ENETUNREACH. */
   networkless: { v4: '10.99.0.1', v6: '2001:db8:99::1' },
 } as const;
