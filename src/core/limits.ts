@@ -34,7 +34,7 @@ export const SSH_CHANNEL_PACKET_BYTES: number = 32 * KIB;
 export const SSH_HANDSHAKE_DEADLINE_MS: number = 15 * SECOND_MS;
 
 /** Milliseconds between SSH keepalives, and how many may go unanswered: a dead bastion is noticed
- * within 15 s even when nothing is sent (users of rivals wait for hours). */
+ * within 20 s even when nothing is sent (users of rivals wait for hours). */
 export const SSH_KEEPALIVE_INTERVAL_MS: number = 5 * SECOND_MS;
 export const SSH_KEEPALIVE_MISSES: number = 3;
 
@@ -63,6 +63,10 @@ export const SSH_OPENS_PER_TARGET_MAX: number = 128;
 
 /** Milliseconds. Longest wait before the next attempt to reach a bastion while a connect is held. */
 export const SSH_RECONNECT_DEMAND_MS: number = 1 * SECOND_MS;
+
+/** Milliseconds after which a connection counts as having been stable: when it is lost, the next
+ * attempt comes at once instead of after a delay. */
+export const SSH_STABLE_MS: number = 5 * SECOND_MS;
 
 /** Milliseconds that the bastion may take to close the connection after our goodbye. */
 export const SSH_CLOSE_DEADLINE_MS: number = 1 * SECOND_MS;

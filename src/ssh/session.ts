@@ -10,7 +10,7 @@ import { Keepalive } from './keepalive.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import { Scheduler } from './scheduler.ts';
 import { assertNativeCrypto, createClient, onAuthFailure, privateSurface, routeChannels } from './ssh2.ts';
-import type { Client } from './ssh2.ts';
+import type { Client, Protocol } from './ssh2.ts';
 import { Transport } from './transport.ts';
 import type { SocketFactory } from './transport.ts';
 
@@ -62,8 +62,7 @@ export class Session {
     });
     this.#client.on('ready', () => this.#ready());
     this.#transport.socket.on('close', () => this.#end());
-    this.#connect();
-    const protocol = privateSurface(this.#client);
+    const protocol = this.#connect();
     const scheduler = new Scheduler(this.#transport, protocol);
     this.#table = new ChannelTable(protocol, scheduler);
     routeChannels(protocol, this.#table);
@@ -95,7 +94,20 @@ export class Session {
     this.#transport.socket.destroy();
   }
 
-  #connect(): void {
+  /** Starts the handshake. Should ssh2 refuse, nothing is left behind. */
+  #connect(): Protocol {
+    try {
+      this.#handshake();
+      return privateSurface(this.#client);
+    } catch (error) {
+      this.#ended = true;
+      clearTimeout(this.#deadline);
+      this.#transport.socket.destroy();
+      throw error;
+    }
+  }
+
+  #handshake(): void {
     const { hostName, port, user, identity, knownHosts } = this.#options;
     this.#client.connect({
       sock: this.#transport.socket,
