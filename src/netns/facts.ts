@@ -36,19 +36,32 @@ interface AddressJson {
 
 /** Reads the state. `tun` is the device that the takeover is about; it need not exist. */
 export async function readFacts(runner: IpRunner, tun: string): Promise<Facts> {
-  const [links, routes4, rules4, routes6, rules6, ipv6] = await Promise.all([
+  const [links, four, six, ipv6] = await Promise.all([
     runner.ip(['-j', '-d', 'addr', 'show']),
-    runner.ip(['-4', '-N', '-d', '-o', 'route', 'show', 'table', 'all']),
-    runner.ip(['-4', '-N', '-d', 'rule', 'show']),
-    runner.ip(['-6', '-N', '-d', '-o', 'route', 'show', 'table', 'all']),
-    runner.ip(['-6', '-N', '-d', 'rule', 'show']),
+    readFamily(runner, 4),
+    readFamily(runner, 6),
     ipv6State(runner, tun),
   ]);
   return {
-    routes: [...parseRoutes(routes4, 4), ...parseRoutes(routes6, 6)],
-    rules: { 4: parseRules(rules4), 6: parseRules(rules6) },
+    routes: [...four.routes, ...six.routes],
+    rules: { 4: four.rules, 6: six.rules },
     links: (JSON.parse(links) as AddressJson[]).map(parseLink),
     ipv6,
+  };
+}
+
+/** One process for both lists, since starting processes is most of what a takeover takes. */
+async function readFamily(runner: IpRunner, family: Family): Promise<{ routes: Route[]; rules: string[] }> {
+  const text = await runner.ip(
+    [`-${family}`, '-N', '-d', '-o', '-batch', '-'],
+    'route show table all\nrule show\n',
+  );
+  const lines = text.split('\n');
+  // A rule starts with its priority and a colon, a route with the number of its type.
+  const isRule = (line: string): boolean => /^\d+:\s/.test(line);
+  return {
+    routes: parseRoutes(lines.filter((line) => !isRule(line)).join('\n'), family),
+    rules: parseRules(lines.filter(isRule).join('\n')),
   };
 }
 
