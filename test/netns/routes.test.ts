@@ -220,3 +220,32 @@ describe('local networks', () => {
     assert.equal(await namespace.routes(), before);
   });
 });
+
+describe('a namespace in which IPv6 is switched off', () => {
+  test('is taken over and released, and stays closed should IPv6 be switched on', async () => {
+    const namespace = await namespaceWith([]);
+    const runner = runnerIn(namespace);
+    const switchTo = (value: 0 | 1): Promise<unknown> =>
+      namespace.run([
+        'sh',
+        '-c',
+        `for d in all default; do echo ${value} > /proc/sys/net/ipv6/conf/$d/disable_ipv6; done`,
+      ]);
+    await switchTo(1);
+    await namespace.ip(V4, 'route add default via 192.0.2.1');
+    const before = await namespace.routes();
+    await addTun(namespace);
+    await takeOver(INPUT, runner);
+    assert.match(await routeGet(namespace, FAR4), / dev tun0 /);
+    assert.deepEqual(await planTakeOver(INPUT, runner), []);
+    await release(runner);
+    await namespace.ip('link del tun0');
+    assert.equal(await namespace.routes(), before);
+
+    await addTun(namespace);
+    await takeOver(INPUT, runner);
+    await switchTo(0);
+    await namespace.ip(V6, 'route add default via 2001:db8:1::1 dev eth0');
+    assert.equal(await connectErrno(namespace, FAR6), 'ENETUNREACH');
+  });
+});
