@@ -29,9 +29,13 @@ inline constexpr uint32_t kReceiveWindow = 1024 * 1024;
 // Bits. Window scale that we announce; 65535 << 6 is 4 MiB, above kReceiveWindow.
 inline constexpr uint8_t kWindowScale = 6;
 
-// Bytes held for all flows together above which no window is opened any further, so that many
-// stalled uploads cannot take the container's memory.
+// Bytes held for all flows together above which a flow is offered only kReceiveReserve, so that many
+// stalled uploads cannot take the container's memory. Windows promised before stay promised (RFC 9293,
+// 3.8.6), but what comes in them is dropped, to be sent again, once the flow has its reserve.
 inline constexpr size_t kReceiveTotalBytes = 192 * 1024 * 1024;
+
+// Bytes that every flow may hold even then: flows whose upstream takes its bytes go on.
+inline constexpr uint32_t kReceiveReserve = 16 * 1024;
 
 // Bytes queued towards the application above which the upstream should stop, and below which it is
 // told to go on. FLOW_SEND_HIGH_WATER_BYTES in src/core/limits.ts is the same number.
@@ -44,7 +48,8 @@ inline constexpr size_t kBlockBytes = 64 * 1024;
 // Blocks kept for reuse instead of being given back to the allocator (4 MiB).
 inline constexpr size_t kFreeBlocks = 64;
 
-// Bytes. While a flow's queue is no longer than this, a write is sent by the calling thread at once: an echo saves a thread switch. Larger ones go to the engine thread, which joins them.
+// Bytes. While a flow's queue is no longer than this, a write is sent by the calling thread at once: an echo
+// saves a thread switch. Larger ones go to the engine thread, which joins them.
 inline constexpr size_t kInlineWriteBytes = 8 * 1024;
 
 // Flows at once. 16,384 is more than a bastion's file descriptors carry.
@@ -53,6 +58,13 @@ inline constexpr uint32_t kFlows = 16 * 1024;
 // Flows at once that wait for the far end's answer. More SYNs are dropped: the application's kernel
 // sends them again after a second.
 inline constexpr uint32_t kPendingDials = 8 * 1024;
+
+// Of these, to one address and port: a black hole cannot take the places of all others.
+inline constexpr uint32_t kPendingDialsPerTarget = 1024;
+
+// Flow slots made before a closed one is used again, oldest first: at 5,000 connects a second the number
+// of a closed flow stays unused for almost two hours (512 slots of 65,535 generations each).
+inline constexpr uint32_t kSlotsBeforeReuse = 512;
 
 // Packets handled in one turn before output is flushed.
 inline constexpr int kReadBatch = 16;
@@ -84,10 +96,18 @@ inline constexpr uint64_t kTimeWaitUs = 1'000'000;
 inline constexpr uint64_t kSynFirstGapUs = 1'000'000;
 inline constexpr uint64_t kSynSlackUs = 1'500'000;
 
+// Microseconds. A flow whose peer said nothing for this long is asked whether it is still there: a local
+// kernel says so when a socket closes, so silence means that its namespace or its TUN route is gone.
+// Linux asks after two hours and lets nobody hold state for a shorter time than the application wants;
+// an answer costs one packet. Asked again with each sweep, and given up after kKeepaliveProbes.
+inline constexpr uint64_t kKeepaliveIdleUs = 3'600'000'000;
+inline constexpr uint64_t kKeepaliveSweepUs = 60'000'000;
+inline constexpr uint8_t kKeepaliveProbes = 5;
+
 // Challenge ACKs a second for all flows (RFC 5961, section 7).
 inline constexpr uint32_t kChallengeAcksPerSecond = 1000;
 
-// Bytes out of order that one flow may hold: its receive window bounds it, this many pieces too.
+// Pieces out of order that one flow may hold; they don't overlap, so its receive window bounds the bytes.
 inline constexpr size_t kOutOfOrderPieces = 256;
 
 }  // namespace netproxy::limits

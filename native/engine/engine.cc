@@ -57,6 +57,8 @@ void Engine::stop() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
   thread_.join();
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
   close(tun_);
   close(wake_);
   close(poll_);
@@ -113,6 +115,7 @@ void Engine::flush() {
 }
 
 void Engine::emit(const packet::OutPacket& out) {
+  if (closed_) return;
   iovec pieces[1 + packet::OutPacket::kPieces];
   pieces[0] = {const_cast<uint8_t*>(out.head), out.head_length};
   std::copy(out.pieces, out.pieces + out.piece_count, pieces + 1);
@@ -132,6 +135,7 @@ void Engine::emit_control() {
 }
 
 void Engine::wake_for_deadline() {
+  if (closed_) return;
   if (stack_.next_deadline() >= sleeping_until_) return;
   sleeping_until_ = 0;
   const uint64_t one = 1;
@@ -199,6 +203,13 @@ void Engine::end(tcp::FlowId id) {
 tcp::ReceiveQueue::View Engine::take(tcp::FlowId id, size_t max) {
   const std::lock_guard lock(mutex_);
   return stack_.peek(id, max);
+}
+
+Engine::Received Engine::receive(tcp::FlowId id, uint8_t* out, size_t max) {
+  const std::lock_guard lock(mutex_);
+  const size_t length = stack_.read(id, out, max);
+  const bool ended = length > 0 ? stack_.consume(id, length, now()) : stack_.ended(id);
+  return {length, ended};
 }
 
 bool Engine::taken(tcp::FlowId id, size_t length) {

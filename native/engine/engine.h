@@ -48,6 +48,12 @@ class Engine final : public tcp::Events {
   size_t write(tcp::FlowId id, const uint8_t* data, size_t length);
   void end(tcp::FlowId id);
   tcp::ReceiveQueue::View take(tcp::FlowId id, size_t max);
+  // take() and taken() in one, by copy.
+  struct Received {
+    size_t length;
+    bool ended;
+  };
+  Received receive(tcp::FlowId id, uint8_t* out, size_t max);
   // True when the application's half is closed and nothing waits.
   bool taken(tcp::FlowId id, size_t length);
   bool ended(tcp::FlowId id);
@@ -89,6 +95,7 @@ class Engine final : public tcp::Events {
   std::function<void()> notify_;
   std::thread thread_;
   std::atomic<bool> stopping_ = false;
+  bool closed_ = false;  // the TUN is closed: its number may be another file's by now
   DeviceCounters device_;
   uint32_t read_slab_ = Slabs::kNone;  // engine thread only
 

@@ -11,6 +11,7 @@
 #include "packet/ip.h"
 #include "tcp/receive_queue.h"
 #include "tcp/send_queue.h"
+#include "tcp/sequence.h"
 
 namespace netproxy::tcp {
 
@@ -62,7 +63,9 @@ struct Connection {
   uint8_t rcv_scale = 0;
   bool fin_received = false;
   ReceiveQueue received;
-  std::map<uint32_t, std::vector<uint8_t>> out_of_order;  // by distance from irs, so that it sorts
+  // By sequence number; disjoint, and all after rcv_nxt.
+  std::map<uint32_t, std::vector<uint8_t>, Before> out_of_order;
+  size_t out_of_order_bytes = 0;
 
   // Send side.
   uint32_t iss = 0;
@@ -78,12 +81,16 @@ struct Connection {
   SendQueue sending;
   bool fin_queued = false;  // end() was called: a FIN follows the queued bytes
 
-  // Loss recovery.
+  // Loss recovery (RFC 6582). `recover` is never before snd_una, so that it cannot grow stale.
   uint8_t duplicate_acks = 0;
   bool recovering = false;
+  bool resend = false;  // send what stands at snd_una again, whatever flies
   uint32_t recover = 0;
   uint8_t retransmits = 0;  // doublings of the wait
   uint8_t unanswered = 0;   // retransmissions and probes since the peer was last heard
+  uint8_t keepalives = 0;   // keepalive probes since the peer was last heard
+  bool keepalive_owed = false;
+  Time heard_at = 0;
 
   // Timers.
   Time retransmit_at = kNever;  // also the zero-window probe's and the SYN-ACK's
@@ -95,13 +102,17 @@ struct Connection {
   // Owed output and notices.
   bool ack_owed = false;
   bool dirty = false;          // stands in the output queue
-  bool probe = false;          // send one byte into the closed window
+  bool probe = false;          // send what fits, and one byte even into a closed window
   bool readable_told = false;  // JavaScript knows that bytes wait
   bool drained_owed = false;   // the queue was above the high-water mark
   bool closed_told = false;
 
   bool established() const { return state >= State::kEstablished && state <= State::kLastAck; }
   bool fin_sent() const { return state >= State::kFinWait1 && state != State::kCloseWait; }
+  // The FIN is the last number of our half.
+  bool fin_acknowledged() const { return fin_sent() && snd_una == snd_max; }
+  // Nothing more can come from the peer nor go to it; bytes that it sent may still wait here.
+  bool over() const { return state == State::kTimeWait || (state == State::kLastAck && fin_acknowledged()); }
   bool can_send_data() const {
     return state == State::kEstablished || state == State::kCloseWait || state == State::kFinWait1 ||
            state == State::kLastAck || state == State::kClosing;

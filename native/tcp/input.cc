@@ -1,5 +1,6 @@
 // Segments from the application's kernel, in the order of RFC 9293, 3.10.7.
 #include <algorithm>
+#include <iterator>
 
 #include "constants.h"
 #include "tcp/sequence.h"
@@ -11,6 +12,12 @@ using packet::kAck;
 using packet::kFin;
 using packet::kRst;
 using packet::kSyn;
+
+namespace {
+
+constexpr uint8_t kDuplicateAcks = 3;  // RFC 5681, 3.2
+
+}  // namespace
 
 void Stack::input(const packet::IpPacket& ip, uint32_t slab, Time now) {
   packet::TcpSegment segment;
@@ -29,9 +36,17 @@ void Stack::input(const packet::IpPacket& ip, uint32_t slab, Time now) {
   const auto found = by_key_.find(key);
   if (found != by_key_.end()) {
     Connection& c = slots_[found->second];
+    c.heard_at = now;
+    c.keepalives = 0;
+    const bool fresh_syn = segment.has(kSyn) && !segment.has(kAck | kRst);
+    if (c.over() && !c.received.empty() && (fresh_syn || segment.has(kRst))) {
+      // The conversation is whole, only its last bytes wait to be taken: neither a reset (RFC 1337) nor
+      // a successor, whose SYN comes again, may lose them.
+      if (fresh_syn) ++counters_.syns_dropped;
+      return;
+    }
     // A new SYN above the old sequence numbers ends TIME-WAIT (RFC 9293, 3.10.7.4).
-    const bool reuse = c.state == State::kTimeWait && segment.has(kSyn) && !segment.has(kAck | kRst) &&
-                       after(segment.sequence, c.rcv_nxt);
+    const bool reuse = c.state == State::kTimeWait && fresh_syn && after(segment.sequence, c.rcv_nxt);
     if (!reuse) {
       if (c.state == State::kDialing) {
         input_dialing(c, segment, now);
@@ -72,7 +87,7 @@ void Stack::input_dialing(Connection& c, const packet::TcpSegment& segment, Time
     open(key, segment, now);
     return;
   }
-  c.syn_gap = std::max(limits::kSynFirstGapUs, now - c.syn_at);
+  c.syn_gap = std::max(c.syn_gap, now - c.syn_at);  // a copy that comes at once tells nothing
   c.syn_at = now;
   c.expire_at = now + 2 * c.syn_gap + limits::kSynSlackUs;
   schedule(c);
@@ -80,8 +95,8 @@ void Stack::input_dialing(Connection& c, const packet::TcpSegment& segment, Time
 
 bool Stack::acceptable(const Connection& c, const packet::TcpSegment& segment) const {
   const uint32_t window = c.rcv_edge - c.rcv_nxt;
-  const auto length =
-      static_cast<uint32_t>(segment.payload_length) + (segment.has(kSyn) ? 1 : 0) + (segment.has(kFin) ? 1 : 0);
+  const auto length = static_cast<uint32_t>(segment.payload_length) + (segment.has(kSyn) ? 1 : 0) +
+                      (segment.has(kFin) ? 1 : 0);
   if (length == 0) return segment.sequence == c.rcv_nxt || in_range(segment.sequence, c.rcv_nxt, window);
   if (window == 0) return false;
   return in_range(segment.sequence, c.rcv_nxt, window) ||
@@ -89,8 +104,17 @@ bool Stack::acceptable(const Connection& c, const packet::TcpSegment& segment) c
 }
 
 void Stack::input_segment(Connection& c, const packet::TcpSegment& segment, uint32_t slab, Time now) {
+  if (segment.has(kRst)) {
+    // RFC 5961, 3.2: only the exact number resets, any other within the window is asked about. Data that
+    // a reset may carry doesn't count, so that one is good while the window is shut.
+    if (segment.sequence == c.rcv_nxt) {
+      finish(c, c.over() ? End::kFinished : End::kResetByApp);
+    } else if (in_range(segment.sequence, c.rcv_nxt, c.rcv_edge - c.rcv_nxt)) {
+      challenge(c, now);
+    }
+    return;
+  }
   if (!acceptable(c, segment)) {
-    if (segment.has(kRst)) return;
     if (c.state == State::kSynReceived && segment.has(kSyn) && segment.sequence == c.irs) {
       // Our SYN-ACK was lost: send it again.
       c.snd_nxt = c.iss;
@@ -100,15 +124,6 @@ void Stack::input_segment(Connection& c, const packet::TcpSegment& segment, uint
       input_ack(c, segment, now);
     }
     if (c.state != State::kClosed) owe_ack(c);
-    return;
-  }
-  if (segment.has(kRst)) {
-    // RFC 5961, 3.2: only the exact number resets, any other within the window is asked about.
-    if (segment.sequence == c.rcv_nxt) {
-      finish(c, c.state == State::kTimeWait ? End::kFinished : End::kResetByApp);
-    } else {
-      challenge(c, now);
-    }
     return;
   }
   if (segment.has(kSyn)) {
@@ -148,7 +163,7 @@ void Stack::input_segment(Connection& c, const packet::TcpSegment& segment, uint
 bool Stack::input_ack(Connection& c, const packet::TcpSegment& segment, Time now) {
   const uint32_t ack = segment.acknowledgement;
   if (after(ack, c.snd_max)) {
-    owe_ack(c);
+    challenge(c, now);
     return false;
   }
   // RFC 5961, 5.2: too old to be of this conversation.
@@ -159,25 +174,30 @@ bool Stack::input_ack(Connection& c, const packet::TcpSegment& segment, Time now
   c.unanswered = 0;
   const uint32_t window = uint32_t{segment.window} << c.snd_scale;
   const bool advances = after(ack, c.snd_una);
-  if (!advances && ack == c.snd_una && c.snd_max != c.snd_una && segment.payload_length == 0 &&
-      window == c.snd_wnd && !segment.has(kFin)) {
-    // RFC 5681, 3.2: the third duplicate tells of a loss.
-    if (!c.recovering && ++c.duplicate_acks == 3) {
+  if (ack == c.snd_una && c.snd_max != c.snd_una && segment.payload_length == 0 && window == c.snd_wnd &&
+      window != 0 && !segment.has(kFin)) {
+    // RFC 5681, 3.2: the third duplicate tells of a loss, unless it may be the echo of what recovery
+    // itself has sent twice (RFC 6582, 3.2). With the window shut it answers a probe.
+    if (!c.recovering && before_or_at(c.recover, ack) && ++c.duplicate_acks == kDuplicateAcks) {
       c.recovering = true;
       c.recover = c.snd_max;
-      c.snd_nxt = c.snd_una;
-      ++counters_.retransmits;
-      mark_dirty(c);
+      resend_first(c);
     }
   }
   if (before(c.snd_wl1, segment.sequence) ||
       (c.snd_wl1 == segment.sequence && before_or_at(c.snd_wl2, ack))) {
     const bool opens = window > c.snd_wnd;
+    if (c.snd_wnd == 0 && opens) {
+      // What flew into the shut window was dropped there, and waiting is over.
+      c.snd_nxt = c.snd_una;
+      c.retransmits = 0;
+      c.retransmit_at = kNever;
+    }
     c.snd_wnd = window;
     c.snd_wnd_max = std::max(c.snd_wnd_max, window);
     c.snd_wl1 = segment.sequence;
     c.snd_wl2 = ack;
-    if (opens && c.sending.bytes() > 0) mark_dirty(c);
+    if (opens && (c.sending.bytes() > 0 || c.snd_nxt != c.snd_max)) mark_dirty(c);
   }
   if (advances) acknowledged(c, ack, now);
   return c.state != State::kClosed;
@@ -192,14 +212,12 @@ void Stack::acknowledged(Connection& c, uint32_t ack, Time now) {
   if (before(c.snd_nxt, ack)) c.snd_nxt = ack;
   c.duplicate_acks = 0;
   c.retransmits = 0;
-  if (c.recovering) {
-    if (before_or_at(c.recover, ack)) {
-      c.recovering = false;
-    } else {
-      // RFC 6582: a partial acknowledgement shows the next loss.
-      c.snd_nxt = ack;
-      ++counters_.retransmits;
-    }
+  c.resend = false;
+  if (before_or_at(c.recover, ack)) {
+    c.recovering = false;
+    c.recover = ack;
+  } else if (c.recovering) {
+    resend_first(c);  // RFC 6582: a partial acknowledgement shows the next loss
   }
   if (c.snd_una == c.snd_max) {
     c.retransmit_at = kNever;
@@ -210,10 +228,9 @@ void Stack::acknowledged(Connection& c, uint32_t ack, Time now) {
     c.drained_owed = false;
     events_.drained(c.id);
   }
-  if (c.sending.bytes() > 0) mark_dirty(c);
+  if (c.sending.bytes() > 0 || c.snd_nxt != c.snd_max) mark_dirty(c);
 
-  const bool fin_acknowledged = c.fin_sent() && c.snd_una == c.snd_max && advance > data;
-  if (!fin_acknowledged) return;
+  if (!c.fin_acknowledged() || advance == data) return;
   switch (c.state) {
     case State::kFinWait1:
       c.state = State::kFinWait2;
@@ -228,6 +245,13 @@ void Stack::acknowledged(Connection& c, uint32_t ack, Time now) {
     default:
       break;
   }
+}
+
+// Retransmits one packet's worth: the device takes or drops whole packets.
+void Stack::resend_first(Connection& c) {
+  c.resend = true;
+  ++counters_.retransmits;
+  mark_dirty(c);
 }
 
 void Stack::input_data(Connection& c, const packet::TcpSegment& segment, uint32_t slab) {
@@ -252,6 +276,11 @@ void Stack::input_data(Connection& c, const packet::TcpSegment& segment, uint32_
   const uint32_t room = c.rcv_edge - sequence;
   length = std::min(length, room);
   owe_ack(c);
+  const bool reserved = sequence == c.rcv_nxt && c.received.bytes() < limits::kReceiveReserve;
+  if (received_bytes_ >= limits::kReceiveTotalBytes && !reserved) {
+    ++counters_.over_budget;
+    return;
+  }
   if (sequence != c.rcv_nxt) {
     ++counters_.out_of_order;
     keep_out_of_order(c, sequence, data, length);
@@ -264,36 +293,66 @@ void Stack::input_data(Connection& c, const packet::TcpSegment& segment, uint32_
   tell_readable(c);
 }
 
-// Pieces are kept by their distance from the initial number, which unlike the number itself sorts:
-// a window is far smaller than half the number space, and older pieces are gone.
-void Stack::keep_out_of_order(Connection& c, uint32_t sequence, const uint8_t* data, size_t length) {
-  if (length == 0 || c.out_of_order.size() >= limits::kOutOfOrderPieces) return;
-  const uint32_t distance = sequence - c.rcv_nxt;
-  const uint32_t key = (c.rcv_nxt - c.irs) + distance;
-  auto& piece = c.out_of_order[key];
-  if (piece.size() < length) piece.assign(data, data + length);
+// Keeps what of the piece is not there yet. Pieces stay disjoint: what may overlap without end (copies
+// that start one byte later each) would hold many times the window.
+void Stack::keep_out_of_order(Connection& c, uint32_t sequence, const uint8_t* data, uint32_t length) {
+  auto& pieces = c.out_of_order;
+  const auto end_of = [](const auto& piece) {
+    return piece.first + static_cast<uint32_t>(piece.second.size());
+  };
+  auto next = pieces.upper_bound(sequence);
+  if (next != pieces.begin()) {
+    const uint32_t covered = end_of(*std::prev(next));
+    if (after(covered, sequence)) {
+      const uint32_t known = covered - sequence;
+      if (known >= length) return;
+      sequence += known;
+      data += known;
+      length -= known;
+    }
+  }
+  const uint32_t end = sequence + length;
+  while (next != pieces.end() && before_or_at(end_of(*next), end)) next = drop_piece(c, next);
+  if (next != pieces.end() && before(next->first, end)) length = next->first - sequence;
+  if (length == 0 || pieces.size() >= limits::kOutOfOrderPieces) return;
+  pieces.emplace_hint(next, sequence, std::vector<uint8_t>(data, data + length));
+  c.out_of_order_bytes += length;
+  received_bytes_ += length;
+}
+
+Stack::Pieces::iterator Stack::drop_piece(Connection& c, Pieces::iterator piece) {
+  c.out_of_order_bytes -= piece->second.size();
+  received_bytes_ -= piece->second.size();
+  return c.out_of_order.erase(piece);
 }
 
 void Stack::deliver_out_of_order(Connection& c) {
   while (!c.out_of_order.empty()) {
     const auto first = c.out_of_order.begin();
-    const uint32_t sequence = c.irs + first->first;
-    if (after(sequence, c.rcv_nxt)) return;
-    const uint32_t known = c.rcv_nxt - sequence;
+    if (after(first->first, c.rcv_nxt)) return;
+    const uint32_t known = c.rcv_nxt - first->first;
     if (known < first->second.size()) {
       const auto fresh = static_cast<uint32_t>(first->second.size()) - known;
       c.received.push(slabs_, engine::Slabs::kNone, first->second.data() + known, fresh);
       received_bytes_ += fresh;
       c.rcv_nxt += fresh;
     }
-    c.out_of_order.erase(first);
+    drop_piece(c, first);
   }
+}
+
+void Stack::forget_out_of_order(Connection& c) {
+  received_bytes_ -= c.out_of_order_bytes;
+  c.out_of_order_bytes = 0;
+  c.out_of_order.clear();
 }
 
 void Stack::input_fin(Connection& c, Time now) {
   c.fin_received = true;
   ++c.rcv_nxt;
-  c.out_of_order.clear();
+  // A FIN takes a number but no room: it may stand just behind the window.
+  if (after(c.rcv_nxt, c.rcv_edge)) c.rcv_edge = c.rcv_nxt;
+  forget_out_of_order(c);
   owe_ack(c);
   tell_readable(c);
   switch (c.state) {

@@ -78,10 +78,43 @@ bool Stack::make_segment(Connection& c, packet::OutPacket& out, Time now) {
     make_syn_ack(c, out, now);
     return true;
   }
-  if (c.can_send_data() && make_data(c, out, now)) return true;
+  if (c.can_send_data() && !c.fin_acknowledged()) {
+    if (c.resend) {
+      make_resend(c, out, now);
+      return true;
+    }
+    if (make_data(c, out, now)) return true;
+  }
+  if (c.keepalive_owed) {
+    // RFC 9293, 3.8.4: a number that the peer has acknowledged makes it answer.
+    c.keepalive_owed = false;
+    finish_segment(c, out, c.snd_una - 1, kAck);
+    return true;
+  }
   if (!c.ack_owed) return false;
-  finish_segment(c, out, c.snd_nxt, kAck);
+  finish_segment(c, out, acceptable_sequence(c), kAck);
   return true;
+}
+
+// What went highest, unless that lies beyond a window which has closed since (a probe, or a FIN): there
+// the peer would not look at the acknowledgement.
+uint32_t Stack::acceptable_sequence(const Connection& c) const {
+  const uint32_t edge = c.snd_una + c.snd_wnd;
+  return before(edge, c.snd_max) ? edge : c.snd_max;
+}
+
+// The first packet again, nothing else (RFC 6582, 3.2): what flies behind it may well arrive.
+void Stack::make_resend(Connection& c, packet::OutPacket& out, Time now) {
+  c.resend = false;
+  const uint32_t flew = c.snd_max - c.snd_una;
+  const size_t data = std::min<size_t>(flew, c.sending.bytes());
+  size_t length = std::min<size_t>(data, kLargestPayload);
+  if (c.snd_wnd > 0) length = std::min<size_t>(length, std::max<uint32_t>(c.snd_wnd, c.mss));
+  out.piece_count = c.sending.view(0, length, out.pieces, packet::OutPacket::kPieces);
+  out.payload_length = length;
+  const bool last = length == data && c.fin_sent() && flew > data;
+  arm_retransmit(c, now);
+  finish_segment(c, out, c.snd_una, last ? kAck | kPsh | kFin : kAck | kPsh);
 }
 
 // RFC 9293, 3.8.6.2.1 (sender's silly window avoidance) without Nagle's delay: what the far end sent
@@ -98,7 +131,7 @@ bool Stack::make_data(Connection& c, packet::OutPacket& out, Time now) {
   size_t length = std::min({waiting, window, kLargestPayload});
   if (c.probe) {
     c.probe = false;
-    length = std::max<size_t>(length, std::min<size_t>(waiting, 1));
+    if (length == 0 && flying == 0) length = std::min<size_t>(waiting, 1);
   } else if (length < waiting) {
     // More waits than fits: whole segments only, unless this is as large as the window ever was.
     if (length > c.mss) length -= length % c.mss;
@@ -153,25 +186,33 @@ void Stack::make_syn_ack(Connection& c, packet::OutPacket& out, Time now) {
   if (c.retransmit_at == kNever) arm_retransmit(c, now);
 }
 
+uint32_t Stack::receive_limit() const {
+  return received_bytes_ < limits::kReceiveTotalBytes ? limits::kReceiveWindow : limits::kReceiveReserve;
+}
+
 uint32_t Stack::window_to_offer(const Connection& c) const {
-  if (received_bytes_ >= limits::kReceiveTotalBytes) return 0;
+  const uint32_t limit = receive_limit();
   const size_t held = c.received.bytes();
-  return held >= limits::kReceiveWindow ? 0 : limits::kReceiveWindow - static_cast<uint32_t>(held);
+  return held >= limit ? 0 : limit - static_cast<uint32_t>(held);
+}
+
+uint32_t Stack::window_step(const Connection& c) const {
+  return std::min<uint32_t>(our_mss(c.key.family), receive_limit() / 2);
 }
 
 // RFC 9293, 3.8.6.2.2: the window is opened in steps worth a packet, not byte by byte.
 bool Stack::window_update_due(const Connection& c) const {
   const uint32_t told = c.rcv_edge - c.rcv_nxt;
   const uint32_t offer = window_to_offer(c);
-  return offer > told && offer - told >= limits::kReceiveWindow / 4;
+  return offer > told && offer - told >= std::max(receive_limit() / 4, window_step(c));
 }
 
 void Stack::finish_segment(Connection& c, packet::OutPacket& out, uint32_t sequence, uint8_t flags) {
   c.ack_owed = false;
-  // The right edge never moves back (RFC 9293, 3.8.6), and only in steps of the scale.
-  const uint32_t offer = window_to_offer(c) >> c.rcv_scale << c.rcv_scale;
-  const uint32_t edge = c.rcv_nxt + std::min<uint32_t>(offer, 65535u << c.rcv_scale);
-  if (after(edge, c.rcv_edge)) c.rcv_edge = edge;
+  // The right edge never moves back (RFC 9293, 3.8.6), and forward only by a step worth sending into
+  // (3.8.6.2.2). What is told is rounded down to the scale, but all up to the edge is taken (RFC 7323, 2.4).
+  const uint32_t edge = c.rcv_nxt + std::min(window_to_offer(c), 65535u << c.rcv_scale);
+  if (!before(edge, c.rcv_edge + window_step(c))) c.rcv_edge = edge;
   const uint32_t told = (c.rcv_edge - c.rcv_nxt) >> c.rcv_scale;
   const packet::TcpFields fields{
       .source_port = c.key.destination_port,

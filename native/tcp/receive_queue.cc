@@ -55,6 +55,17 @@ ReceiveQueue::View ReceiveQueue::peek(engine::Slabs& slabs, size_t max) const {
   return {static_cast<size_t>(slabs.staging() - slabs.memory()), gathered};
 }
 
+size_t ReceiveQueue::read(uint8_t* out, size_t max) const {
+  size_t copied = 0;
+  for (const Piece& piece : pieces_) {
+    if (copied == max) break;
+    const size_t part = std::min(piece.length, max - copied);
+    std::memcpy(out + copied, piece.data, part);
+    copied += part;
+  }
+  return copied;
+}
+
 void ReceiveQueue::consume(engine::Slabs& slabs, size_t length) {
   length = std::min(length, bytes_);
   bytes_ -= length;

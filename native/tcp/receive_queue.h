@@ -28,6 +28,9 @@ class ReceiveQueue {
   };
   View peek(engine::Slabs& slabs, size_t max) const;
 
+  // Copies the next bytes, at most `max`; returns how many.
+  size_t read(uint8_t* out, size_t max) const;
+
   // Drops the first `length` bytes (at most bytes()).
   void consume(engine::Slabs& slabs, size_t length);
   void clear(engine::Slabs& slabs) { consume(slabs, bytes_); }

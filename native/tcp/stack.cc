@@ -13,14 +13,25 @@ constexpr uint32_t kSlotBits = 16;
 constexpr uint32_t kSlotMask = (1u << kSlotBits) - 1;
 static_assert(limits::kFlows <= kSlotMask);
 
-constexpr uint16_t kDefaultMss = 536;   // RFC 9293, 3.7.1, when the option is absent
+constexpr uint16_t kDefaultMss = 536;  // RFC 9293, 3.7.1, when the option is absent
 constexpr uint16_t kDefaultMss6 = 1220;
-constexpr uint16_t kSmallestMss = 64;   // below this a peer asks for an attack by tiny segments
+constexpr uint16_t kSmallestMss = 64;  // below this a peer asks for an attack by tiny segments
+
+FlowKey target_of(const FlowKey& key) {
+  FlowKey target = key;
+  target.source = {};
+  target.source_port = 0;
+  return target;
+}
 
 }  // namespace
 
 Stack::Stack(const Config& config, engine::Slabs& slabs, Events& events)
-    : config_(config), slabs_(slabs), events_(events), by_key_(16, KeyHash{config.secret}) {}
+    : config_(config),
+      slabs_(slabs),
+      events_(events),
+      by_key_(16, KeyHash{config.secret}),
+      pending_by_target_(16, KeyHash{config.secret}) {}
 
 Connection* Stack::find(FlowId id) {
   const uint32_t slot = id & kSlotMask;
@@ -30,18 +41,26 @@ Connection* Stack::find(FlowId id) {
 }
 
 Connection* Stack::open(const FlowKey& key, const packet::TcpSegment& segment, Time now) {
-  if (by_key_.size() >= limits::kFlows || pending_ >= limits::kPendingDials) {
+  if (by_key_.size() >= limits::kFlows || pending_ >= limits::kPendingDials || events_.crowded()) {
     ++counters_.syns_dropped;
     return nullptr;
   }
+  uint32_t& to_target = pending_by_target_[target_of(key)];
+  if (to_target >= limits::kPendingDialsPerTarget) {
+    ++counters_.syns_dropped;
+    ++counters_.syns_dropped_target;
+    return nullptr;
+  }
+  ++to_target;
+  ++pending_;
   uint32_t slot;
-  if (free_slots_.empty()) {
+  if (slots_.size() < limits::kSlotsBeforeReuse || free_slots_.empty()) {
     slot = static_cast<uint32_t>(slots_.size());
     slots_.emplace_back();
     generations_.push_back(0);
   } else {
-    slot = free_slots_.back();
-    free_slots_.pop_back();
+    slot = free_slots_.front();
+    free_slots_.pop_front();
   }
   // Generation 0 is left out: a flow number is never 0.
   if (++generations_[slot] == 0) generations_[slot] = 1;
@@ -54,7 +73,7 @@ Connection* Stack::open(const FlowKey& key, const packet::TcpSegment& segment, T
   c.irs = segment.sequence;
   c.rcv_nxt = c.rcv_edge = segment.sequence + 1;
   c.iss = initial_sequence(config_.secret, key, now);
-  c.snd_una = c.snd_nxt = c.snd_max = c.iss;
+  c.snd_una = c.snd_nxt = c.snd_max = c.recover = c.iss;
   const uint16_t offered = segment.mss != 0 ? segment.mss : (key.family == 4 ? kDefaultMss : kDefaultMss6);
   c.mss = std::clamp(offered, kSmallestMss, our_mss(key.family));
   // RFC 7323, 2.2: both sides scale, or neither.
@@ -65,11 +84,11 @@ Connection* Stack::open(const FlowKey& key, const packet::TcpSegment& segment, T
   c.snd_wnd = c.snd_wnd_max = segment.window;
   c.snd_wl1 = segment.sequence;
   c.snd_wl2 = c.iss;
-  c.syn_at = now;
+  c.syn_at = c.heard_at = now;
   c.syn_gap = limits::kSynFirstGapUs;
   c.expire_at = now + 2 * c.syn_gap + limits::kSynSlackUs;
   by_key_.emplace(key, slot);
-  ++pending_;
+  if (sweep_at_ == kNever) sweep_at_ = now + limits::kKeepaliveSweepUs;
   schedule(c);
   events_.opened(c);
   return &c;
@@ -83,15 +102,21 @@ uint16_t Stack::our_mss(uint8_t family) const {
 // Gives the slot back. Payload under way to the application may still be referred to by a packet that
 // is being written, so it is retired, not freed.
 void Stack::release(Connection& c) {
-  if (c.state == State::kDialing) --pending_;
+  if (c.state == State::kDialing) dial_over(c);
   received_bytes_ -= c.received.bytes();
   c.received.clear(slabs_);
   c.sending.retire(blocks_);
-  c.out_of_order.clear();
+  forget_out_of_order(c);
   c.state = State::kClosed;
   const uint32_t slot = c.id & kSlotMask;
   by_key_.erase(c.key);
   free_slots_.push_back(slot);
+}
+
+void Stack::dial_over(const Connection& c) {
+  --pending_;
+  const auto target = pending_by_target_.find(target_of(c.key));
+  if (--target->second == 0) pending_by_target_.erase(target);
 }
 
 void Stack::tell_closed(Connection& c, End end) {
@@ -114,8 +139,7 @@ void Stack::tell_readable(Connection& c) {
 // Both halves are closed in order once our FIN is acknowledged, the application's FIN is here, and all
 // that came before it was taken.
 void Stack::maybe_finish(Connection& c, Time now) {
-  const bool halves_closed = c.state == State::kTimeWait || (c.state == State::kLastAck && c.snd_una == c.snd_max);
-  if (!halves_closed || !c.received.empty()) return;
+  if (!c.over() || !c.received.empty()) return;
   if (c.state == State::kLastAck) {
     finish(c, End::kFinished);
     return;
@@ -141,7 +165,7 @@ void Stack::owe_ack(Connection& c) {
 void Stack::accept(FlowId id) {
   Connection* c = find(id);
   if (c == nullptr || c->state != State::kDialing) return;
-  --pending_;
+  dial_over(*c);
   c->state = State::kSynReceived;
   c->expire_at = kNever;
   c->snd_nxt = c->snd_max = c->iss + 1;
@@ -163,11 +187,11 @@ void Stack::reject(FlowId id, Reject reason) {
 void Stack::abort(FlowId id) {
   Connection* c = find(id);
   if (c == nullptr) return;
-  if (c->state != State::kTimeWait) {
+  if (!c->over()) {
     if (c->state == State::kDialing) {
       send_reset(c->key, 0, c->rcv_nxt, true);
     } else {
-      send_reset(c->key, c->snd_nxt, c->rcv_nxt, true);
+      send_reset(c->key, acceptable_sequence(*c), c->rcv_nxt, true);
     }
   }
   finish(*c, End::kAborted);
@@ -197,8 +221,16 @@ ReceiveQueue::View Stack::peek(FlowId id, size_t max) {
   Connection* c = find(id);
   if (c == nullptr) return {0, 0};
   const auto view = c->received.peek(slabs_, max);
-  if (view.length == 0) c->readable_told = false;
+  if (c->received.empty()) c->readable_told = false;
   return view;
+}
+
+size_t Stack::read(FlowId id, uint8_t* out, size_t max) {
+  Connection* c = find(id);
+  if (c == nullptr) return 0;
+  const size_t length = c->received.read(out, max);
+  if (length == 0) c->readable_told = false;
+  return length;
 }
 
 bool Stack::ended(FlowId id) {
@@ -220,7 +252,11 @@ bool Stack::consume(FlowId id, size_t length, Time now) {
 }
 
 void Stack::control(const packet::OutPacket& out) {
-  if (control_.size() < limits::kControlQueue) control_.push_back(out);
+  if (control_.size() < limits::kControlQueue) {
+    control_.push_back(out);
+  } else {
+    ++counters_.control_dropped;
+  }
 }
 
 }  // namespace netproxy::tcp

@@ -28,6 +28,9 @@ class Events {
   virtual void readable(FlowId id) = 0;
   virtual void drained(FlowId id) = 0;
   virtual void closed(FlowId id, End end) = 0;
+  // True while so many events wait that no flow should be added: SYNs are then dropped. Every other
+  // event is one of a few that a flow can have unread, so that this bounds them all.
+  virtual bool crowded() const { return false; }
 };
 
 // Why a connect is refused; the numbers are shared with src/engine/events.ts.
@@ -44,7 +47,11 @@ struct Counters {
   uint64_t retransmits = 0;
   uint64_t out_of_order = 0;
   uint64_t malformed = 0;
-  uint64_t syns_dropped = 0;
+  uint64_t syns_dropped = 0;         // all of them
+  uint64_t syns_dropped_target = 0;  // of these, for kPendingDialsPerTarget
+  uint64_t over_budget = 0;          // payloads dropped for kReceiveTotalBytes
+  uint64_t control_dropped = 0;      // RSTs and ICMP errors dropped for kControlQueue
+  uint64_t keepalives = 0;           // probes sent
   uint64_t resets_sent = 0;
   uint64_t challenge_acks = 0;
 };
@@ -65,6 +72,8 @@ class Stack {
   size_t write(FlowId id, const uint8_t* data, size_t length);
   void end(FlowId id);
   ReceiveQueue::View peek(FlowId id, size_t max);
+  // The same by copy; the bytes stay until consume().
+  size_t read(FlowId id, uint8_t* out, size_t max);
   // True when the application has closed its half and nothing waits.
   bool consume(FlowId id, size_t length, Time now);
   bool ended(FlowId id);
@@ -81,7 +90,10 @@ class Stack {
   bool output_owed() const { return !dirty_.empty() || !control_.empty(); }
 
   // --- time -----------------------------------------------------------------------------------
-  Time next_deadline() const { return timers_.empty() ? kNever : timers_.top().at; }
+  Time next_deadline() const {
+    const Time timer = timers_.empty() ? kNever : timers_.top().at;
+    return timer < sweep_at_ ? timer : sweep_at_;
+  }
   void advance(Time now);
   // Frees what retired flows held. No packet made before may be in use.
   void collect() { blocks_.collect(); }
@@ -107,6 +119,7 @@ class Stack {
   Connection* find(FlowId id);
   Connection* open(const FlowKey& key, const packet::TcpSegment& segment, Time now);
   void release(Connection& connection);
+  void dial_over(const Connection& connection);
   void finish(Connection& connection, End end);
   void tell_readable(Connection& connection);
   void tell_closed(Connection& connection, End end);
@@ -122,17 +135,25 @@ class Stack {
   bool input_ack(Connection& connection, const packet::TcpSegment& segment, Time now);
   void input_data(Connection& connection, const packet::TcpSegment& segment, uint32_t slab);
   void input_fin(Connection& connection, Time now);
-  void keep_out_of_order(Connection& connection, uint32_t sequence, const uint8_t* data, size_t length);
+  using Pieces = decltype(Connection::out_of_order);
+  void keep_out_of_order(Connection& connection, uint32_t sequence, const uint8_t* data, uint32_t length);
+  Pieces::iterator drop_piece(Connection& connection, Pieces::iterator piece);
   void deliver_out_of_order(Connection& connection);
+  void forget_out_of_order(Connection& connection);
+  void resend_first(Connection& connection);
   void challenge(Connection& connection, Time now);
   void acknowledged(Connection& connection, uint32_t acknowledgement, Time now);
 
   // output.cc
   bool make_segment(Connection& connection, packet::OutPacket& out, Time now);
   bool make_data(Connection& connection, packet::OutPacket& out, Time now);
+  void make_resend(Connection& connection, packet::OutPacket& out, Time now);
   void make_syn_ack(Connection& connection, packet::OutPacket& out, Time now);
   void finish_segment(Connection& connection, packet::OutPacket& out, uint32_t sequence, uint8_t flags);
+  uint32_t receive_limit() const;
+  uint32_t window_step(const Connection& connection) const;
   uint32_t window_to_offer(const Connection& connection) const;
+  uint32_t acceptable_sequence(const Connection& connection) const;
   bool window_update_due(const Connection& connection) const;
   void send_reset(const FlowKey& key, uint32_t sequence, uint32_t acknowledgement, bool with_ack);
   void send_unreachable(const Connection& connection, Reject reason);
@@ -141,6 +162,7 @@ class Stack {
   // timers.cc
   void schedule(Connection& connection);
   void retransmit(Connection& connection, Time now);
+  void sweep(Time now);
 
   Config config_;
   engine::Slabs& slabs_;
@@ -148,14 +170,16 @@ class Stack {
   BlockPool blocks_;
   std::deque<Connection> slots_;  // a deque, since references must survive growth
   std::vector<uint16_t> generations_;
-  std::vector<uint32_t> free_slots_;
+  std::deque<uint32_t> free_slots_;  // oldest first
   std::unordered_map<FlowKey, uint32_t, KeyHash> by_key_;
+  std::unordered_map<FlowKey, uint32_t, KeyHash> pending_by_target_;  // source left empty
   std::deque<FlowId> dirty_;
   std::deque<packet::OutPacket> control_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<Timer>> timers_;
   size_t pending_ = 0;
   size_t received_bytes_ = 0;
-  Time challenge_second_ = 0;
+  Time sweep_at_ = kNever;  // kNever: no flow
+  Time challenge_second_ = kNever;
   uint32_t challenges_left_ = 0;
   Counters counters_;
 };

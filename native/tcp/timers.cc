@@ -17,6 +17,7 @@ void Stack::schedule(Connection& c) {
 }
 
 void Stack::advance(Time now) {
+  if (sweep_at_ <= now) sweep(now);
   while (!timers_.empty() && timers_.top().at <= now) {
     const Timer timer = timers_.top();
     timers_.pop();
@@ -42,7 +43,7 @@ void Stack::retransmit(Connection& c, Time now) {
   }
   // A peer that answers is alive, however long its window stays shut (RFC 9293, 3.8.6.1).
   if (++c.unanswered > limits::kRetransmits) {
-    if (!synchronising) send_reset(c.key, c.snd_nxt, c.rcv_nxt, true);
+    if (!synchronising) send_reset(c.key, acceptable_sequence(c), c.rcv_nxt, true);
     finish(c, End::kTimedOut);
     return;
   }
@@ -53,11 +54,32 @@ void Stack::retransmit(Connection& c, Time now) {
   } else {
     c.snd_nxt = c.snd_una;
     c.recovering = false;
+    c.resend = false;
+    c.recover = c.snd_max;
     c.duplicate_acks = 0;
-    c.probe = c.snd_wnd == 0;
+    c.probe = true;  // also into a window too small to be worth it otherwise
   }
   arm_retransmit(c, now);
   mark_dirty(c);
+}
+
+// Keepalive (RFC 9293, 3.8.4). All flows at a slow pace instead of a timer each, since such a timer would
+// outlive its flow by an hour in the queue. What retransmits finds out by itself.
+void Stack::sweep(Time now) {
+  sweep_at_ = by_key_.empty() ? kNever : now + limits::kKeepaliveSweepUs;
+  for (Connection& c : slots_) {
+    if (!c.established() || c.over() || c.retransmit_at != kNever) continue;
+    if (now - c.heard_at < limits::kKeepaliveIdleUs) continue;
+    if (c.keepalives >= limits::kKeepaliveProbes) {
+      send_reset(c.key, acceptable_sequence(c), c.rcv_nxt, true);
+      finish(c, End::kTimedOut);
+      continue;
+    }
+    ++c.keepalives;
+    ++counters_.keepalives;
+    c.keepalive_owed = true;
+    mark_dirty(c);
+  }
 }
 
 }  // namespace netproxy::tcp

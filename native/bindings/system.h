@@ -1,0 +1,11 @@
+// What netproxy asks of the system beside the engine: a TUN device, marked sockets.
+#pragma once
+
+#include <napi.h>
+
+namespace netproxy::bindings {
+
+Napi::Value open_tun(const Napi::CallbackInfo& info);
+Napi::Value connect_tcp(const Napi::CallbackInfo& info);
+
+}  // namespace netproxy::bindings

@@ -1,0 +1,37 @@
+// The sending side of an SSH connection: from what a flow has received to CHANNEL_DATA packets, ready
+// for the socket, in one pass.
+#pragma once
+
+#include "engine/engine.h"
+#include "ssh/gcm.h"
+
+namespace netproxy::ssh {
+
+class Sealer {
+ public:
+  Sealer(const uint8_t* key, size_t key_length, const uint8_t* iv) : gcm_(Gcm::Direction::kSeal, key, key_length, iv) {}
+
+  // Protects a packet that somebody else has laid out, padding included: length field, body, tag.
+  bool seal(uint8_t* packet, size_t length);
+
+  struct Result {
+    size_t written = 0;  // bytes of `out`
+    size_t moved = 0;    // bytes of the flow
+    size_t packets = 0;
+    bool ended = false;  // the application has closed its half and nothing waits
+    bool failed = false;
+  };
+  // Moves at most `max` bytes of the flow into packets of at most `largest` data bytes for the channel
+  // that the server knows as `channel`.
+  Result seal_flow(engine::Engine& engine, tcp::FlowId flow, uint32_t channel, size_t max, size_t largest, uint8_t* out,
+                   size_t room);
+
+ private:
+  void pad(uint8_t* at, size_t length);
+
+  Gcm gcm_;
+  uint8_t random_[4096];
+  size_t random_left_ = 0;
+};
+
+}  // namespace netproxy::ssh
