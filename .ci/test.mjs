@@ -24,7 +24,7 @@ const GROUPS = {
   netns: { parallel: false },
 };
 
-const folders = ['src', 'test', 'bench', 'demo'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
+const folders = ['src', 'test', 'bench'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
 const nativeSources = globSync('{native,bench,test}/**/*.{cc,h}', { cwd: root }).filter((file) => !/\/build(-[^/]*)?\//.test(file));
 
 const CHECKS = [

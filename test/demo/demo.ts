@@ -7,13 +7,13 @@ import type { ChildProcess } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 
-import { LAB, countLeaks, createLab, waitFor, waitForPort } from '../test/lab/namespaces.ts';
-import type { Lab } from '../test/lab/namespaces.ts';
-import { startSshd } from '../test/lab/sshd.ts';
-import type { Sshd } from '../test/lab/sshd.ts';
+import { LAB, countLeaks, createLab, waitFor, waitForPort } from '../lab/namespaces.ts';
+import type { Lab } from '../lab/namespaces.ts';
+import { startSshd } from '../lab/sshd.ts';
+import type { Sshd } from '../lab/sshd.ts';
 import { failureCount, part, result, say, table } from './report.ts';
 
-const ROOT = path.resolve(import.meta.dirname, '..');
+const ROOT = path.resolve(import.meta.dirname, '../..');
 const MIB = 1024 * 1024;
 const FILE_BYTES = 64 * MIB;
 const READY_DEADLINE_MS = 10_000;
