@@ -18,8 +18,12 @@ function headersOf(execPath) {
   return prefix;
 }
 
+// node-gyp prefers npm's settings, which npm hands to scripts as variables, to its own flags: a user's
+// `nodedir` would give us the headers of another Node.
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_config_/i.test(name)));
+
 function build(folder) {
-  execFileSync(process.execPath, [gyp, 'rebuild', '--silent', '-C', folder, `--nodedir=${nodeDir}`, '--jobs=max'], { stdio: 'inherit' });
+  execFileSync(process.execPath, [gyp, 'rebuild', '--silent', '-C', folder, `--nodedir=${nodeDir}`, '--jobs=max'], { stdio: 'inherit', env });
 }
 
 // ssh2 1.17 calls v8::Context::GetIsolate(), which V8 has removed. The built copy uses its

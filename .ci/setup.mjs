@@ -55,8 +55,8 @@ export function setup({ needRoot = false } = {}) {
   const unlock = lock();
   try {
     step('Debian packages', missingPackages, installPackages);
-    step('pinned Node', () => staleTree(runtimeDir), () => npmCi(runtimeDir));
-    step('npm packages', () => staleTree(root), () => npmCi(root));
+    step('pinned Node', () => staleTree(runtimeDir), () => npmInstall(runtimeDir));
+    step('npm packages', () => staleTree(root), () => npmInstall(root));
     stamped('ssh2 crypto', sshCryptoInputs(), sshCryptoFile(), () => buildNative('sshcrypto'));
     if (existsSync(join(root, 'native/binding.gyp'))) {
       stamped('native addon', addonInputs(), join(root, 'native/build/Release/netproxy.node'), () => buildNative('addon'));
@@ -197,7 +197,7 @@ const lockFile = (folder) => join(folder, 'package-lock.json');
 /** Compares the lock file with npm's own record of what is installed. */
 function staleTree(folder) {
   const record = join(folder, 'node_modules/.package-lock.json');
-  if (!existsSync(record)) return 'installing by npm ci';
+  if (!existsSync(record)) return 'installing by npm';
   const have = JSON.parse(readFileSync(record, 'utf8')).packages;
   const want = JSON.parse(readFileSync(lockFile(folder), 'utf8')).packages;
   for (const [path, entry] of Object.entries(want)) {
@@ -206,10 +206,10 @@ function staleTree(folder) {
     const there = have[path];
     if (there === undefined && (optional || foreign(entry))) continue;
     if (there?.version !== entry.version || there.integrity !== entry.integrity) {
-      return `installing by npm ci (${path.replace('node_modules/', '')} is not at ${entry.version})`;
+      return `installing by npm (${path.replace('node_modules/', '')} is not at ${entry.version})`;
     }
   }
-  if (folder === runtimeDir && !existsSync(runtime)) return 'installing by npm ci';
+  if (folder === runtimeDir && !existsSync(runtime)) return 'installing by npm';
   return undefined;
 }
 
@@ -221,9 +221,12 @@ function foreign(entry) {
   return !fits(entry.os, 'linux') || !fits(entry.cpu, process.arch) || !fits(entry.libc, libc);
 }
 
-// Install scripts stay off: the only ones in the tree build native code, and build-native.mjs does that.
-function npmCi(folder) {
-  quietly('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit'], { cwd: folder });
+// Installs what the lock file says without writing to it; `staleTree` afterwards holds the result
+// against the lock. `npm ci` refuses a lock file made with a registry that lacks the optional packages
+// of other systems, which are then missing from it. Install scripts stay off: the only ones in the tree
+// build native code, and build-native.mjs does that.
+function npmInstall(folder) {
+  quietly('npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit'], { cwd: folder });
 }
 
 // --- native modules and dist ---------------------------------------------------------------------
