@@ -75,13 +75,20 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
     // The marked socket leaves by the uplink before the takeover as well as after it, so the two need
     // not wait for each other; the ready line waits for both.
     bastion.start();
-    const taken = await takeOver({ ...hostInput(config), tun: { ...config.tun, name: device.name } }, ipCommand);
+    const taken = await takeOver(
+      { ...hostInput(config), tun: { ...config.tun, name: device.name } },
+      ipCommand,
+    );
     for (const warning of taken.warnings) log.warn({}, warning);
     log.info(
       { tun: device.name, segmentation: device.segmentation, steps: taken.steps.length },
       'the namespace is taken over',
     );
-    const first = await Promise.race([bastion.whenReady().then(() => 'ready' as const), stopped, lost.promise]);
+    const first = await Promise.race([
+      bastion.whenReady().then(() => 'ready' as const),
+      stopped,
+      lost.promise,
+    ]);
     if (first === 'ready') {
       const ms = Math.round(performance.now() - started);
       ready(`netproxy is ready: ${device.name} -> ${settings.name} (${bastion.status.reason}) in ${ms} ms`);

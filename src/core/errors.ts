@@ -147,8 +147,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   TUN_MISSING: {
     exit: EXIT_FAILURE,
-    meaning:
-      'The device /dev/net/tun is missing, or may not be opened.',
+    meaning: 'The device /dev/net/tun is missing, or may not be opened.',
     hint: 'Give the container the device /dev/net/tun; the message shows the line of compose or Kubernetes YAML.',
   },
   TUN_BUSY: {
@@ -165,8 +164,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   NET_ADMIN_MISSING: {
     exit: EXIT_FAILURE,
-    meaning:
-      'The process lacks the capability NET_ADMIN in its network namespace.',
+    meaning: 'The process lacks the capability NET_ADMIN in its network namespace.',
     hint: 'Give the container the capability NET_ADMIN; the message shows the line of compose or Kubernetes YAML.',
   },
   IP_COMMAND_MISSING: {

@@ -20,6 +20,10 @@ export const SSH_SEND_QUEUE_MARK_BYTES: number = 256 * KIB;
 /** Bytes. What one flow may hand over in a turn before the next flow has its turn. */
 export const SSH_QUANTUM_BYTES: number = 128 * KIB;
 
+/** Bytes. Packets on their way to the SSH socket are made in a ring of this size: the send queue's mark
+ * and a quantum, with room to wrap. */
+export const SSH_SEND_RING_BYTES: number = 1 * MIB;
+
 /** Bytes. Receive window of a channel at its opening; ssh2 and OpenSSH use the same. */
 export const SSH_CHANNEL_WINDOW_INITIAL_BYTES: number = 2 * MIB;
 

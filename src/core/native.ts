@@ -46,11 +46,56 @@ export interface NativeEngine {
   close(): void;
 }
 
+/** Which flow a channel's data belongs to, for one SSH connection. Channels count from 0. */
+export interface ChannelRoutes {
+  set(channel: number, engine: NativeEngine, flow: number): void;
+  remove(channel: number): void;
+}
+
+/** AES-GCM protection of what is sent (native/ssh/sealer.h). */
+export interface GcmSealer {
+  /** Of the last `sealFlow`: bytes moved, packets made, 1 when the source has ended, 1 on failure. */
+  readonly result: Uint32Array;
+  /** Protects a packet that is laid out already, in place: length field, body, room for the tag. */
+  seal(packet: Uint8Array): boolean;
+  /**
+   * Moves at most `max` bytes of the flow into CHANNEL_DATA packets of at most `largest` bytes for the
+   * server's `channel`, written to `out` at `offset`; returns the bytes written.
+   */
+  sealFlow(
+    engine: NativeEngine,
+    flow: number,
+    channel: number,
+    max: number,
+    largest: number,
+    out: Uint8Array,
+    offset: number,
+  ): number;
+}
+
+/** AES-GCM protection of what is received (native/ssh/opener.h). */
+export interface GcmOpener {
+  /**
+   * Of the last `open`: status (0 more data is needed, 1 a payload, 2 bad length, 3 bad tag, 4 reports
+   * are full), where the payload is (0 in `data`, 1 carried over), its offset and length, packets
+   * opened, number of reports; then the reports: channel, bytes, bytes queued in the engine.
+   */
+  readonly result: Uint32Array;
+  /** The payload of the last `open` that lies outside of its `data`, copied. */
+  carried(): Buffer;
+  /** Opens packets in place until one is not the data of a routed channel; returns how far it got. */
+  open(data: Uint8Array, at: number, end: number, routes: ChannelRoutes | undefined): number;
+}
+
 export interface Native {
   /** Throws an Error with `code` (EPERM, ENOENT, EBUSY …) whose message names the failing step. */
   readonly openTun: (name: string) => TunDevice;
   /** Starts a connect on a socket with SO_MARK; returns its fd, which fails or becomes writable later. */
   readonly connectTcp: (address: string, port: number, mark: number, userTimeoutMs: number) => number;
+  readonly ChannelRoutes: new () => ChannelRoutes;
+  readonly GcmSealer: new (key: Uint8Array, iv: Uint8Array) => GcmSealer;
+  /** `base` is the first channel number of ours on the wire. */
+  readonly GcmOpener: new (key: Uint8Array, iv: Uint8Array, base: number) => GcmOpener;
   readonly Engine: new (fd: number, mtu: number, onEvents: () => void) => NativeEngine;
 }
 

@@ -6,6 +6,19 @@
  * send and when; bytes towards the app are pushed, since they arrive in a receive buffer that is
  * used again as soon as the push returns.
  */
+import type { NativeEngine } from './native.ts';
+
+/**
+ * A half whose bytes native code can move by itself. An upstream that has native code too passes by
+ * `take` or `write`, and tells what it moved, so that JavaScript's own accounts stay true.
+ */
+export interface NativeHalf {
+  readonly engine: NativeEngine;
+  /** The engine's number of the flow. */
+  readonly flow: number;
+  /** `bytes` were moved. `ended`, of a source: the half-close may be passed on. */
+  moved(bytes: number, ended: boolean): void;
+}
 
 /** Bytes that wait to be taken. Owned by the producer; the consumer pulls. */
 export interface ByteSource {
@@ -22,6 +35,7 @@ export interface ByteSource {
   taken(bytes: number): void;
   /** True when the producer will add nothing more and nothing waits: the half-close may be passed on. */
   readonly ended: boolean;
+  readonly nativeSource?: NativeHalf;
 }
 
 /** Where bytes are pushed. Owned by the consumer; the producer pushes and heeds the answer. */
@@ -33,4 +47,5 @@ export interface ByteSink {
   write(chunk: Uint8Array): number;
   /** No more bytes follow: half-close, sent after what is queued. */
   end(): void;
+  readonly nativeSink?: NativeHalf;
 }

@@ -1,7 +1,7 @@
 /** A flow as JavaScript holds it: a number of the native engine, and the two halves of its bytes. */
 import type { Flow, FlowHandlers, FlowTuple, RejectReason } from '../core/flow.ts';
 import type { NativeEngine } from '../core/native.ts';
-import type { ByteSink, ByteSource } from '../core/stream.ts';
+import type { ByteSink, ByteSource, NativeHalf } from '../core/stream.ts';
 import { reasonNumber } from './events.ts';
 
 /** `take` packs offset and length in one number: offset * 2^17 + length. */
@@ -25,6 +25,29 @@ export class EngineFlow implements Flow, ByteSource, ByteSink {
     this.#native = native;
     this.#memory = memory;
     this.#owe = owe;
+  }
+
+  get nativeSource(): NativeHalf {
+    return {
+      engine: this.#native,
+      flow: this.id,
+      moved: (bytes, ended) => {
+        this.bytesOut += bytes;
+        if (ended) this.#ended = true;
+        this.#owe();
+      },
+    };
+  }
+
+  get nativeSink(): NativeHalf {
+    return {
+      engine: this.#native,
+      flow: this.id,
+      moved: (bytes) => {
+        this.bytesIn += bytes;
+        this.#owe();
+      },
+    };
   }
 
   get source(): ByteSource {

@@ -57,7 +57,10 @@ export class Forwarder {
     flow.handlers = IGNORE;
     flow.reject(reason);
     const { destination } = flow.tuple;
-    this.#options.log.info({ to: formatEndpoint(destination), verdict: 'reject', rule, reason }, `flow rejected: ${message}`);
+    this.#options.log.info(
+      { to: formatEndpoint(destination), verdict: 'reject', rule, reason },
+      `flow rejected: ${message}`,
+    );
   }
 }
 

@@ -17,7 +17,11 @@ export interface Policy {
 /** The policy without rules: everything that may leave goes to the last resort, the first bastion. */
 export function defaultPolicy(lastResort: string): Policy {
   const toUpstream: Verdict = { kind: 'upstream', upstream: lastResort, rule: 'default' };
-  const reject: Verdict = { kind: 'reject', reason: 'network-unreachable', rule: 'local addresses are never proxied' };
+  const reject: Verdict = {
+    kind: 'reject',
+    reason: 'network-unreachable',
+    rule: 'local addresses are never proxied',
+  };
   return {
     decide: (tuple) => (isLocalOnly(tuple.destination, tuple.family) ? reject : toUpstream),
   };

@@ -1,10 +1,14 @@
 import { SSH_CHANNEL_PACKET_BYTES, SSH_CHANNEL_WINDOW_INITIAL_BYTES } from '../core/limits.ts';
+import { loadNative } from '../core/native.ts';
+import type { ChannelRoutes } from '../core/native.ts';
 import { SshChannel } from './channel.ts';
 import type { ChannelHost } from './channel.ts';
 import type { PendingDial } from './dial.ts';
 import { openFailure } from './open-failure.ts';
 import { OpenQueue } from './opens.ts';
+import type { Delivery } from './packet-cipher.ts';
 import type { Scheduler } from './scheduler.ts';
+import type { SendRing } from './send-ring.ts';
 import { openDirect } from './ssh2.ts';
 import type { ChannelEvents, OpenConfirmation, Protocol } from './ssh2.ts';
 
@@ -15,15 +19,18 @@ interface Opening {
 }
 
 /** The channels of one connection by number. A number is free again when both sides have closed. */
-export class ChannelTable implements ChannelEvents, ChannelHost {
+export class ChannelTable implements ChannelEvents, ChannelHost, Delivery {
   readonly protocol: Protocol;
+  readonly routes: ChannelRoutes = new (loadNative().ChannelRoutes)();
+  readonly ring: SendRing;
   readonly #scheduler: Scheduler;
   readonly #slots: (Opening | SshChannel | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #queue = new OpenQueue();
 
-  constructor(protocol: Protocol, scheduler: Scheduler) {
+  constructor(protocol: Protocol, scheduler: Scheduler, ring: SendRing) {
     this.protocol = protocol;
+    this.ring = ring;
     this.#scheduler = scheduler;
   }
 
@@ -67,6 +74,10 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
 
   data(id: number, data: Buffer): void {
     this.#channel(id)?.data(data);
+  }
+
+  moved(id: number, bytes: number, queued: number): void {
+    this.#channel(id)?.moved(bytes, queued);
   }
 
   adjusted(id: number, bytes: number): void {

@@ -1,13 +1,19 @@
 import type { Channel, ChannelEnd } from '../core/dialer.ts';
 import { FLOW_SEND_HIGH_WATER_BYTES, SSH_CHANNEL_PACKET_BYTES } from '../core/limits.ts';
-import type { ByteSink, ByteSource } from '../core/stream.ts';
-import { sendData } from './ssh2.ts';
+import type { ChannelRoutes } from '../core/native.ts';
+import type { ByteSink, ByteSource, NativeHalf } from '../core/stream.ts';
+import type { SendRing } from './send-ring.ts';
+import { flowSender, sendData } from './ssh2.ts';
+import type { GcmCipher } from './packet-cipher.ts';
 import type { OpenConfirmation, Protocol } from './ssh2.ts';
 import { ReceiveWindow } from './window.ts';
 
 /** What a channel needs of its connection. */
 export interface ChannelHost {
   readonly protocol: Protocol;
+  /** Where native code finds the flow of a channel's data. */
+  readonly routes: ChannelRoutes;
+  readonly ring: SendRing;
   /** The channel has something to send: give it a turn when it is due. */
   schedule(channel: SshChannel): void;
   /** Both sides have closed: the number is free. */
@@ -27,6 +33,8 @@ export class SshChannel implements Channel {
   readonly #receiveWindow = new ReceiveWindow();
   #source: ByteSource | undefined;
   #sink: ByteSink | undefined;
+  #nativeSource: NativeHalf | undefined;
+  #nativeSink: NativeHalf | undefined;
   #closed: ((end: ChannelEnd) => void) | undefined;
   #lagging = false;
   #eofSent = false;
@@ -45,6 +53,11 @@ export class SshChannel implements Channel {
     this.#source = source;
     this.#sink = sink;
     this.#closed = closed;
+    this.#nativeSource = source.nativeSource;
+    this.#nativeSink = sink.nativeSink;
+    if (this.#nativeSink !== undefined) {
+      this.#host.routes.set(this.id, this.#nativeSink.engine, this.#nativeSink.flow);
+    }
     this.#host.schedule(this);
   }
 
@@ -67,6 +80,10 @@ export class SshChannel implements Channel {
 
   /** Sends until `quantum` is used up. True when the channel could go on at once. */
   turn(quantum: number): boolean {
+    const sender = this.#nativeSource === undefined ? undefined : flowSender(this.#host.protocol);
+    if (sender !== undefined && this.#nativeSource !== undefined) {
+      return this.#turnNatively(sender, this.#nativeSource, quantum);
+    }
     const protocol = this.#host.protocol;
     for (let left = quantum; left > 0;) {
       const source = this.#source;
@@ -86,6 +103,27 @@ export class SshChannel implements Channel {
     return true;
   }
 
+  #turnNatively(sender: GcmCipher, source: NativeHalf, quantum: number): boolean {
+    if (this.#eofSent) return false;
+    const max = Math.min(quantum, this.#sendWindow);
+    // With the window shut only the end can be passed on.
+    if (max === 0) {
+      if (this.#source?.ended === true) this.#sendEof();
+      return false;
+    }
+    const sent = sender.sendFlow(source, this.remoteId, max, this.#packetBytes, this.#host.ring);
+    this.#sendWindow -= sent.bytes;
+    if (sent.ended) this.#sendEof();
+    return !sent.ended && sent.bytes === max && this.#sendWindow > 0;
+  }
+
+  /** Native code gave `bytes` to the flow, in which `queued` now wait. */
+  moved(bytes: number, queued: number): void {
+    this.#nativeSink?.moved(bytes, false);
+    if (!this.#receiveWindow.use(bytes)) this.abort();
+    else this.#invite(queued);
+  }
+
   /** The far end sent bytes; `data` is a view of the receive buffer. */
   data(data: Buffer): void {
     const sink = this.#sink;
@@ -98,7 +136,12 @@ export class SshChannel implements Channel {
       this.abort();
       return;
     }
-    if (sink.write(data) > FLOW_SEND_HIGH_WATER_BYTES) {
+    this.#invite(sink.write(data));
+  }
+
+  /** Invites the far end to send more, unless the reader lags. */
+  #invite(queued: number): void {
+    if (queued > FLOW_SEND_HIGH_WATER_BYTES) {
       this.#lagging = true;
       this.#receiveWindow.lag();
     } else if (!this.#lagging) {
@@ -117,6 +160,7 @@ export class SshChannel implements Channel {
   eof(): void {
     if (this.#eofReceived || this.#sink === undefined) return;
     this.#eofReceived = true;
+    this.#host.routes.remove(this.id);
     this.#sink.end();
     if (this.#eofSent) this.#finish();
   }
@@ -163,8 +207,11 @@ export class SshChannel implements Channel {
   /** Lets go of both halves; the answer is to be called with the end. */
   #detach(): ((end: ChannelEnd) => void) | undefined {
     const closed = this.#closed;
+    this.#host.routes.remove(this.id);
     this.#source = undefined;
     this.#sink = undefined;
+    this.#nativeSource = undefined;
+    this.#nativeSink = undefined;
     this.#closed = undefined;
     return closed;
   }

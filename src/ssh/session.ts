@@ -9,7 +9,15 @@ import type { Identity } from './identity.ts';
 import { Keepalive } from './keepalive.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import { Scheduler } from './scheduler.ts';
-import { assertNativeCrypto, createClient, onAuthFailure, privateSurface, routeChannels } from './ssh2.ts';
+import { SendRing } from './send-ring.ts';
+import {
+  assertNativeCrypto,
+  createClient,
+  deliverNatively,
+  onAuthFailure,
+  privateSurface,
+  routeChannels,
+} from './ssh2.ts';
 import type { Client, Protocol } from './ssh2.ts';
 import { Transport } from './transport.ts';
 import type { SocketFactory } from './transport.ts';
@@ -64,13 +72,16 @@ export class Session {
     this.#transport.socket.on('close', () => this.#end());
     const protocol = this.#connect();
     const scheduler = new Scheduler(this.#transport, protocol);
-    this.#table = new ChannelTable(protocol, scheduler);
+    this.#table = new ChannelTable(protocol, scheduler, new SendRing(this.#transport.socket));
     routeChannels(protocol, this.#table);
     onAuthFailure(protocol, (methods) => {
       this.#allowedMethods = methods;
     });
     // Also at the end of every later key exchange, during which nothing was sent.
-    this.#client.on('handshake', () => scheduler.run());
+    this.#client.on('handshake', () => {
+      deliverNatively(protocol, this.#table);
+      scheduler.run();
+    });
   }
 
   /** Channels and opens under way. */

@@ -7,6 +7,9 @@ import crypto from 'node:crypto';
 import { createRequire } from 'node:module';
 import type { Client as Ssh2Client, ParsedKey } from 'ssh2';
 import { NetproxyError } from '../core/errors.ts';
+import { loadNative } from '../core/native.ts';
+import { GcmCipher, GcmDecipher } from './packet-cipher.ts';
+import type { Delivery, InboundKeys, OutboundKeys } from './packet-cipher.ts';
 import { pooledRandomFill } from './padding.ts';
 
 export type { ParsedKey } from 'ssh2';
@@ -21,22 +24,58 @@ interface Ssh2Module {
 
 const require = createRequire(import.meta.url);
 
-const { Client: ClientClass, utils } = loadSsh2();
-const nativeCrypto: boolean = (require('ssh2/lib/protocol/crypto.js') as { bindingAvailable: boolean })
-  .bindingAvailable;
+/** ssh2's factories of packet ciphers; kex.js takes them out of this module as it is loaded. */
+interface Ssh2Crypto {
+  readonly bindingAvailable: boolean;
+  createCipher: (config: { outbound: OutboundKeys & { cipherInfo: { sslName: string } } }) => unknown;
+  createDecipher: (config: { inbound: InboundKeys & { decipherInfo: { sslName: string } } }) => unknown;
+}
+
+const AES_GCM: ReadonlySet<string> = new Set(['aes-128-gcm', 'aes-256-gcm']);
+
+/** Our channel numbers start here, far from those that ssh2's own channel manager counts up from 0. */
+const CHANNEL_ID_BASE = 0x1000_0000;
+
+const { Client: ClientClass, utils, nativeCrypto } = loadSsh2();
 
 /**
  * ssh2 takes `randomFillSync` out of node:crypto as it is loaded, so the pooled one stands there
  * just that long.
  */
-function loadSsh2(): Ssh2Module {
+function loadSsh2(): Ssh2Module & { readonly nativeCrypto: boolean } {
   const original = crypto.randomFillSync;
-  crypto.randomFillSync = pooledRandomFill();
+  const fillRandom = pooledRandomFill();
+  crypto.randomFillSync = fillRandom;
   try {
-    return require('ssh2') as Ssh2Module;
+    const ciphers = require('ssh2/lib/protocol/crypto.js') as Ssh2Crypto;
+    useOwnGcm(ciphers, fillRandom);
+    return { ...(require('ssh2') as Ssh2Module), nativeCrypto: ciphers.bindingAvailable };
   } finally {
     crypto.randomFillSync = original;
   }
+}
+
+/** Has AES-GCM done by our own native code, which can pass data on without JavaScript. */
+function useOwnGcm(ciphers: Ssh2Crypto, fillRandom: typeof crypto.randomFillSync): void {
+  const { createCipher, createDecipher } = ciphers;
+  ciphers.createCipher = (config) =>
+    AES_GCM.has(config.outbound.cipherInfo.sslName)
+      ? new GcmCipher(loadNative(), config.outbound, fillRandom)
+      : createCipher(config);
+  ciphers.createDecipher = (config) =>
+    AES_GCM.has(config.inbound.decipherInfo.sslName)
+      ? new GcmDecipher(loadNative(), config.inbound, CHANNEL_ID_BASE)
+      : createDecipher(config);
+}
+
+/** From now on the data of channels with a route passes JavaScript by. To be called again after every key exchange. */
+export function deliverNatively(protocol: Protocol, delivery: Delivery): void {
+  if (protocol._decipher instanceof GcmDecipher) protocol._decipher.delivery = delivery;
+}
+
+/** What sends a flow's bytes natively under the present keys; `undefined` with other ciphers. */
+export function flowSender(protocol: Protocol): GcmCipher | undefined {
+  return protocol._cipher instanceof GcmCipher ? protocol._cipher : undefined;
 }
 
 /** Throws when ssh2 would fall back to its far slower ciphers in JavaScript. */
@@ -98,6 +137,7 @@ export interface Protocol {
   _handlers: Handlers;
   _kexinit: Buffer | undefined;
   _kex: { _remoteKexinit: Buffer | undefined } | undefined;
+  _cipher: object;
   _decipher: { _packet: Uint8Array | null };
 }
 
@@ -112,9 +152,6 @@ export interface ChannelEvents {
   /** The remote number of the channel, for the answer to a request that wants one. */
   remoteId(id: number): number | undefined;
 }
-
-/** Our channel numbers start here, far from those that ssh2's own channel manager counts up from 0. */
-const CHANNEL_ID_BASE = 0x1000_0000;
 
 /** Fields and methods of ssh2 that this file relies on; checked on every connection. */
 const PROTOCOL_METHODS = [
@@ -149,7 +186,8 @@ export function privateSurface(client: Client): Protocol {
   for (const name of HANDLER_NAMES) {
     if (typeof protocol._handlers?.[name] !== 'function') missing.push(`_handlers.${name}`);
   }
-  for (const name of ['_kexinit', '_kex', '_decipher'] as const) if (!(name in protocol)) missing.push(name);
+  for (const name of ['_kexinit', '_kex', '_cipher', '_decipher'] as const)
+    if (!(name in protocol)) missing.push(name);
   if (missing.length > 0) throw new Error(`ssh2 lacks ${missing.join(', ')}: this version is not supported`);
   return protocol;
 }

@@ -37,16 +37,22 @@ test('a TUN device is named as asked, and has segmentation offload here', () => 
 test('a device that is open already is EBUSY, and the message names the step', () => {
   const name = deviceName();
   const engine = new native.Engine(native.openTun(name).fd, 1500, () => {});
-  assert.throws(() => native.openTun(name), (error: NodeJS.ErrnoException) => {
-    assert.equal(error.code, 'EBUSY');
-    assert.match(error.message, /TUNSETIFF/);
-    return true;
-  });
+  assert.throws(
+    () => native.openTun(name),
+    (error: NodeJS.ErrnoException) => {
+      assert.equal(error.code, 'EBUSY');
+      assert.match(error.message, /TUNSETIFF/);
+      return true;
+    },
+  );
   engine.close();
 });
 
 test('arguments of the wrong type or range are refused by name', () => {
-  const call = (fn: unknown, ...args: unknown[]) => () => (fn as (...rest: unknown[]) => unknown)(...args);
+  const call =
+    (fn: unknown, ...args: unknown[]) =>
+    () =>
+      (fn as (...rest: unknown[]) => unknown)(...args);
   assert.throws(call(native.openTun, 7), /name must be a string/);
   assert.throws(call(native.openTun, 'a'.repeat(64)), { code: 'ENAMETOOLONG' });
   assert.throws(call(native.connectTcp, '127.0.0.1', 0, 0, 0), /port must be from 1 to 65535/);

@@ -5,11 +5,13 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import { test } from 'node:test';
+import { GcmCipher, GcmDecipher } from '../../src/ssh/packet-cipher.ts';
 import { pooledRandomFill } from '../../src/ssh/padding.ts';
 import {
   assertNativeCrypto,
   createClient,
   detachFrom,
+  flowSender,
   keyExchangeRuns,
   privateSurface,
 } from '../../src/ssh/ssh2.ts';
@@ -57,38 +59,66 @@ test('an ssh2 without the fields that we use is refused by name', () => {
   assert.throws(() => privateSurface(fake), /directTcpip.*_handlers\.CHANNEL_DATA.*_decipher/);
 });
 
-test('the private fields have the shapes that we read, in a real connection and a rekey', async () => {
+/** Logs in with one cipher, does `look`, and leaves nothing open however that ends. */
+async function connected(
+  cipher: string,
+  look: (client: Client, protocol: Protocol) => Promise<void>,
+): Promise<void> {
   const sshd = await startSshd();
   const client = createClient();
   const socket = net.connect(sshd.port, sshd.address);
-  client.connect({ sock: socket, username: sshd.user, privateKey: readFileSync(sshd.clientKeyFile) });
-  const protocol = privateSurface(client);
-  await new Promise((resolve, reject) =>
-    client.once('ready', () => resolve(undefined)).once('error', reject),
-  );
+  try {
+    client.connect({
+      sock: socket,
+      username: sshd.user,
+      privateKey: readFileSync(sshd.clientKeyFile),
+      algorithms: { cipher: [cipher] } as never,
+    });
+    const protocol = privateSurface(client);
+    await new Promise((resolve, reject) =>
+      client.once('ready', () => resolve(undefined)).once('error', reject),
+    );
+    await look(client, protocol);
+  } finally {
+    socket.destroy();
+    await sshd.stop();
+  }
+}
 
-  assert.equal(keyExchangeRuns(protocol), false);
-  assert.equal(protocol._decipher._packet, null);
-  assert.ok('_tag' in protocol._decipher, 'aes-gcm keeps the tag in memory of its own');
-
-  // A KEXINIT that lies in the receive buffer is taken out of it.
-  const memory = Buffer.alloc(64, 7);
-  protocol._decipher._packet = new Uint8Array(memory.buffer, memory.byteOffset, 32);
-  detachFrom(memory.buffer, protocol);
-  assert.notEqual(protocol._decipher._packet.buffer, memory.buffer);
-  assert.deepEqual(
-    [...protocol._decipher._packet],
-    Array.from({ length: 32 }, () => 7),
-  );
-  protocol._decipher._packet = null;
-
+async function rekey(client: Client, protocol: Protocol): Promise<void> {
   const rekeyed = new Promise((resolve) => client.once('handshake', resolve));
   (protocol as Protocol & { rekey(): void }).rekey();
   assert.equal(keyExchangeRuns(protocol), true);
   await rekeyed;
   assert.equal(keyExchangeRuns(protocol), false);
   assert.ok(protocol._kex !== undefined && '_remoteKexinit' in protocol._kex);
-  client.end();
-  await new Promise((resolve) => socket.once('close', resolve));
-  await sshd.stop();
-});
+}
+
+test('the private fields have the shapes that we read, in a real connection and a rekey', () =>
+  connected('aes128-ctr', async (client, protocol) => {
+    assert.equal(keyExchangeRuns(protocol), false);
+    assert.equal(protocol._decipher._packet, null);
+    assert.equal(flowSender(protocol), undefined);
+
+    // A packet that lies in the receive buffer is taken out of it.
+    const memory = Buffer.alloc(64, 7);
+    protocol._decipher._packet = new Uint8Array(memory.buffer, memory.byteOffset, 32);
+    detachFrom(memory.buffer, protocol);
+    assert.notEqual(protocol._decipher._packet.buffer, memory.buffer);
+    assert.deepEqual(
+      [...protocol._decipher._packet],
+      Array.from({ length: 32 }, () => 7),
+    );
+    protocol._decipher._packet = null;
+    await rekey(client, protocol);
+  }));
+
+test('AES-GCM is done by our own ciphers, after a rekey by new ones', () =>
+  connected('aes256-gcm@openssh.com', async (client, protocol) => {
+    const before = flowSender(protocol);
+    assert.ok(before instanceof GcmCipher);
+    assert.ok((protocol._decipher as object) instanceof GcmDecipher);
+    await rekey(client, protocol);
+    assert.ok(flowSender(protocol) instanceof GcmCipher);
+    assert.notEqual(flowSender(protocol), before);
+  }));
