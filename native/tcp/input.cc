@@ -98,9 +98,8 @@ bool Stack::acceptable(const Connection& c, const packet::TcpSegment& segment) c
   const auto length = static_cast<uint32_t>(segment.payload_length) + (segment.has(kSyn) ? 1 : 0) +
                       (segment.has(kFin) ? 1 : 0);
   if (length == 0) return segment.sequence == c.rcv_nxt || in_range(segment.sequence, c.rcv_nxt, window);
-  if (window == 0) return false;
-  return in_range(segment.sequence, c.rcv_nxt, window) ||
-         in_range(segment.sequence + length - 1, c.rcv_nxt, window);
+  // Any number of it within the window; also when it begins before and ends behind.
+  return window != 0 && before(segment.sequence, c.rcv_edge) && after(segment.sequence + length, c.rcv_nxt);
 }
 
 void Stack::input_segment(Connection& c, const packet::TcpSegment& segment, uint32_t slab, Time now) {

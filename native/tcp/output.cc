@@ -110,6 +110,7 @@ void Stack::make_resend(Connection& c, packet::OutPacket& out, Time now) {
   const size_t data = std::min<size_t>(flew, c.sending.bytes());
   size_t length = std::min<size_t>(data, kLargestPayload);
   if (c.snd_wnd > 0) length = std::min<size_t>(length, std::max<uint32_t>(c.snd_wnd, c.mss));
+  if (length < data && length > c.mss) length -= length % c.mss;
   out.piece_count = c.sending.view(0, length, out.pieces, packet::OutPacket::kPieces);
   out.payload_length = length;
   const bool last = length == data && c.fin_sent() && flew > data;
@@ -129,14 +130,13 @@ bool Stack::make_data(Connection& c, packet::OutPacket& out, Time now) {
 
   const size_t window = c.snd_wnd > flying ? c.snd_wnd - flying : 0;
   size_t length = std::min({waiting, window, kLargestPayload});
-  if (c.probe) {
-    c.probe = false;
-    if (length == 0 && flying == 0) length = std::min<size_t>(waiting, 1);
-  } else if (length < waiting) {
+  if (length < waiting) {
     // More waits than fits: whole segments only, unless this is as large as the window ever was.
     if (length > c.mss) length -= length % c.mss;
-    if (length < c.mss && length < c.snd_wnd_max / 2) length = 0;
+    if (length < c.mss && length < c.snd_wnd_max / 2 && !c.probe) length = 0;
+    if (length == 0 && flying == 0 && c.probe) length = 1;
   }
+  c.probe = false;
   if (length == 0 && waiting > 0) {
     // The window is shut. While something flies its acknowledgement will tell; otherwise we ask.
     if (flying == 0 && c.retransmit_at == kNever) arm_retransmit(c, now);
