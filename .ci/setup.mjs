@@ -26,6 +26,7 @@ const PACKAGES = {
   clang: 'fuzzers and sanitizers of the native code',
   'clang-format': 'format check of the native code',
   curl: 'the demo',
+  'doctest-dev': 'the tests of the TCP core',
   'g++': 'the native modules and the load generator',
   iproute2: 'ip: namespaces and routes',
   make: 'node-gyp',

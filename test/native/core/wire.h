@@ -182,13 +182,13 @@ inline Received dissect(const Bytes& packet) {
   r.segment.acknowledgement = read32(r.l4, 8);
   r.segment.flags = r.l4.at(13);
   r.segment.window = static_cast<uint16_t>(read16(r.l4, 14));
-  for (size_t i = 20; i + 3 < data;) {
+  for (size_t i = 20; i + 2 < data;) {
     const uint8_t kind = r.l4[i];
     if (kind == 1) {
       ++i;
       continue;
     }
-    if (kind == 2) r.mss = static_cast<int>(read16(r.l4, i + 2));
+    if (kind == 2 && i + 3 < data) r.mss = static_cast<int>(read16(r.l4, i + 2));
     if (kind == 3) r.scale = r.l4[i + 2];
     i += std::max<size_t>(r.l4[i + 1], 2);
   }

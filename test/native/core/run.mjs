@@ -1,0 +1,160 @@
+// node test/native/core/run.mjs TARGET [ARGUMENT...]
+// Builds the TCP core's test programs with sanitizers, objects cached by content, and runs one:
+//
+//   scripts       packet scripts and slow oracles (doctest); arguments as doctest's
+//   simulation    seeded simulation; arguments: FIRST_SEED [COUNT]
+//   fuzz-ip, fuzz-tcp, fuzz-stack   libFuzzer for NETPROXY_FUZZ_SECONDS; arguments as libFuzzer's
+//   engine-asan, engine-tsan        the engine thread on a real TUN, in a namespace of its own
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const root = resolve(here, '../../..');
+const cache = join(root, 'node_modules/.cache/netproxy/core');
+
+/** Seconds that each fuzzer runs when NETPROXY_FUZZ_SECONDS says nothing. */
+const FUZZ_SECONDS = 20;
+
+const COMPILER = 'clang++';
+const FLAGS = [
+  '-std=c++20',
+  '-O1',
+  '-g',
+  '-D_GNU_SOURCE',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-Wno-missing-field-initializers',
+  `-I${join(root, 'native')}`,
+  `-I${here}`,
+];
+const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
+const FUZZER = ['-fsanitize=fuzzer,address,undefined', '-fno-sanitize-recover=all'];
+const THREAD = ['-fsanitize=thread'];
+
+const local = (...names) => names.map((name) => join(here, name));
+const native = (...folders) =>
+  folders.flatMap((folder) =>
+    globSync(`native/${folder}/*.cc`, { cwd: root })
+      .sort()
+      .map((file) => join(root, file)),
+  );
+const core = native('packet', 'tcp');
+const engine = [...core, ...native('engine', 'tun'), ...local('engine.cc')];
+
+const TARGETS = {
+  scripts: {
+    sources: [
+      ...core,
+      ...local(
+        'main.cc',
+        'handshake.cc',
+        'data.cc',
+        'recovery.cc',
+        'closing.cc',
+        'limits.cc',
+        'queues.cc',
+        'fragments.cc',
+      ),
+    ],
+    flags: ADDRESS,
+  },
+  simulation: { sources: [...core, ...local('simulation.cc')], flags: ADDRESS },
+  'fuzz-ip': { sources: [...core, ...local('fuzz_ip.cc')], flags: FUZZER, fuzz: true },
+  'fuzz-tcp': { sources: [...core, ...local('fuzz_tcp.cc')], flags: FUZZER, fuzz: true },
+  'fuzz-stack': { sources: [...core, ...local('fuzz_stack.cc')], flags: FUZZER, fuzz: true },
+  'engine-asan': { sources: engine, flags: ADDRESS, namespace: true },
+  'engine-tsan': { sources: engine, flags: THREAD, namespace: true },
+};
+
+function run(command, args, options = {}) {
+  const done = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20, ...options });
+  if (done.error !== undefined) throw done.error;
+  if (done.status !== 0) {
+    process.stdout.write(done.stdout ?? '');
+    process.stderr.write(done.stderr ?? '');
+    process.exit(done.status ?? 1);
+  }
+}
+
+// Headers count for every object: they are few, and a stale object would be worse than a slow build.
+function digest(files, words) {
+  const hash = createHash('sha256').update(words.join('\0'));
+  for (const file of files)
+    hash.update(relative(root, file)).update('\0').update(readFileSync(file)).update('\0');
+  return hash.digest('hex').slice(0, 24);
+}
+
+/** The output's place; made by `make(temporary)` when it is not there. Two builds may race: both are right. */
+function cached(name, make) {
+  const output = join(cache, name);
+  if (!existsSync(output)) {
+    mkdirSync(cache, { recursive: true });
+    const temporary = `${output}.${process.pid}`;
+    make(temporary);
+    renameSync(temporary, output);
+  }
+  return output;
+}
+
+function build(name, { sources, flags }) {
+  const headers = globSync('{native/**,test/native/core}/*.h', { cwd: root })
+    .filter((file) => !file.includes('/build/'))
+    .sort()
+    .map((file) => join(root, file));
+  const version = spawnSync(COMPILER, ['--version'], { encoding: 'utf8' }).stdout.split('\n')[0];
+  const objects = sources.map((source) => {
+    const words = [version, ...FLAGS, ...flags];
+    const key = digest([source, ...headers], words);
+    const compile =
+      flags === FUZZER ? ['-fsanitize=fuzzer-no-link,address,undefined', '-fno-sanitize-recover=all'] : flags;
+    return cached(`${basename(source, '.cc')}-${key}.o`, (output) =>
+      run(COMPILER, [...FLAGS, ...compile, '-c', source, '-o', output]),
+    );
+  });
+  const key = createHash('sha256').update(objects.join('\0')).digest('hex').slice(0, 24);
+  return cached(`${name}-${key}`, (output) =>
+    run(COMPILER, [...flags, ...objects, '-pthread', '-o', output]),
+  );
+}
+
+const [name = '', ...args] = process.argv.slice(2);
+const target = TARGETS[name];
+if (target === undefined) {
+  console.error(`There is no target "${name}"; there are: ${Object.keys(TARGETS).join(' ')}.`);
+  process.exit(64);
+}
+const program = build(name, target);
+const env = {
+  ...process.env,
+  UBSAN_OPTIONS: 'print_stacktrace=1',
+  TSAN_OPTIONS: 'halt_on_error=1 second_deadlock_stack=1',
+};
+if (target.fuzz === true) {
+  // What libFuzzer finds is kept in a folder of its own: the corpus in the repository grows by hand only.
+  const found = mkdtempSync(join(tmpdir(), `netproxy-${name}-`));
+  const seconds = process.env['NETPROXY_FUZZ_SECONDS'] ?? FUZZ_SECONDS;
+  const corpus = join(here, 'corpus', name);
+  run(
+    program,
+    [
+      `-max_total_time=${seconds}`,
+      '-print_final_stats=0',
+      '-verbosity=0',
+      `-artifact_prefix=${tmpdir()}/netproxy-${name}-`,
+      ...args,
+      found,
+      ...(existsSync(corpus) ? [corpus] : []),
+    ],
+    { stdio: 'inherit', env },
+  );
+  rmSync(found, { recursive: true, force: true });
+} else if (target.namespace === true) {
+  run('unshare', ['-n', program, ...args], { stdio: 'inherit', env });
+} else {
+  run(program, args, { stdio: 'inherit', env });
+}
