@@ -191,7 +191,11 @@ void Engine::abort(tcp::FlowId id) {
 size_t Engine::write(tcp::FlowId id, const uint8_t* data, size_t length) {
   const std::lock_guard lock(mutex_);
   const size_t queued = stack_.write(id, data, length);
-  if (queued <= limits::kInlineWriteBytes) emit_now(id);
+  if (queued <= limits::kInlineWriteBytes) {
+    emit_now(id);
+  } else if (written_.empty() || written_.back() != id) {
+    written_.push_back(id);
+  }
   return queued;
 }
 
@@ -219,10 +223,16 @@ bool Engine::taken(tcp::FlowId id, size_t length) {
 
 bool Engine::settle() {
   const std::lock_guard lock(mutex_);
-  packet::OutPacket out;
-  const tcp::Time at = now();
-  while (stack_.output(out, at)) emit(out);
-  wake_for_deadline();
+  // Data goes out here: the engine thread would only be woken for it, and this thread has it in its
+  // cache. Anything else that is owed waits for an engine thread that is awake.
+  for (const tcp::FlowId id : written_) emit_now(id);
+  written_.clear();
+  if (sleeping_until_ != 0) {
+    packet::OutPacket out;
+    const tcp::Time at = now();
+    while (stack_.output(out, at)) emit(out);
+    wake_for_deadline();
+  }
   return events_read_ < events_.size();
 }
 

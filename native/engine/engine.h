@@ -102,6 +102,7 @@ class Engine final : public tcp::Events {
   std::mutex mutex_;  // guards all below
   Slabs slabs_;
   tcp::Stack stack_;
+  std::vector<tcp::FlowId> written_;  // flows with bulk data since the last settle()
   std::vector<Event> events_;
   size_t events_read_ = 0;
   bool notified_ = false;
