@@ -97,8 +97,8 @@ IpParse parse_ip(const uint8_t* data, size_t length, IpPacket& out) {
   }
 }
 
-uint64_t pseudo_header_sum(uint8_t family, const Address& source, const Address& destination, uint8_t protocol,
-                           size_t length) {
+uint64_t pseudo_header_sum(uint8_t family, const Address& source, const Address& destination,
+                           uint8_t protocol, size_t length) {
   const size_t size = family == 4 ? 4 : 16;
   uint64_t sum = checksum_add(source.data(), size, 0);
   sum = checksum_add(destination.data(), size, sum);

@@ -41,8 +41,8 @@ enum class IpParse { kOk, kMalformed, kFragment };
 IpParse parse_ip(const uint8_t* data, size_t length, IpPacket& out);
 
 // The not inverted sum over the pseudo-header (RFC 9293, 3.1; RFC 8200, 8.1).
-uint64_t pseudo_header_sum(uint8_t family, const Address& source, const Address& destination, uint8_t protocol,
-                           size_t length);
+uint64_t pseudo_header_sum(uint8_t family, const Address& source, const Address& destination,
+                           uint8_t protocol, size_t length);
 
 // Writes an IPv4 or IPv6 header for `payload_length` bytes of `protocol`; returns its size.
 size_t write_ip_header(uint8_t* out, uint8_t family, const Address& source, const Address& destination,

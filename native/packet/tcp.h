@@ -22,9 +22,9 @@ struct TcpSegment {
   uint32_t sequence = 0;
   uint32_t acknowledgement = 0;
   uint8_t flags = 0;
-  uint16_t window = 0;        // as on the wire, not scaled
-  uint16_t mss = 0;           // 0: option absent
-  int window_scale = -1;      // -1: option absent
+  uint16_t window = 0;    // as on the wire, not scaled
+  uint16_t mss = 0;       // 0: option absent
+  int window_scale = -1;  // -1: option absent
   const uint8_t* payload = nullptr;
   size_t payload_length = 0;
 

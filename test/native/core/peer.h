@@ -42,6 +42,7 @@ class Peer {
   bool established() const { return state_ == State::kOpen; }
   bool over() const { return state_ >= State::kFinished; }
   bool was_finished() const { return state_ == State::kFinished; }
+  bool was_opened() const { return wl1_ != 0 || una_ != 0; }
   bool was_refused() const { return state_ == State::kRefused; }
   bool at_end() const { return fin_received_ && in_.empty(); }
 

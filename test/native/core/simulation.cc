@@ -364,6 +364,8 @@ class Simulation {
     }
     const bool whole = c.up_read == c.up && c.down_read == c.down;
     if (c.aborted) return;
+    // The repeats of its SYN were lost, so that the dial was cancelled as given up; then the resets were.
+    if (!c.peer.was_opened() && c.end == tcp::End::kResetByApp) return;
     require(c.peer.was_finished(), "a conversation was cut without anybody's asking");
     require(whole, "bytes are missing");
     require(c.closed && c.end == tcp::End::kFinished, "a finished conversation ended otherwise");
