@@ -58,7 +58,6 @@ const TARGETS = {
         'closing.cc',
         'limits.cc',
         'queues.cc',
-        'fragments.cc',
       ),
     ],
     flags: ADDRESS,
