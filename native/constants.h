@@ -75,6 +75,10 @@ inline constexpr int kWriteBatch = 8;
 // Control packets (RST, ICMP errors) that may wait; more are dropped, as a router would.
 inline constexpr size_t kControlQueue = 512;
 
+// Events that may wait for JavaScript before new connects are dropped: a flow has at most four, so only
+// connects that come faster than they are looked at can make more.
+inline constexpr size_t kEventsWaiting = 4 * kFlows;
+
 // Events copied to JavaScript in one poll.
 inline constexpr size_t kEventBatch = 512;
 

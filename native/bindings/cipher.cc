@@ -40,8 +40,9 @@ std::unique_ptr<T> with_key(const Napi::CallbackInfo& info) {
 }  // namespace
 
 Napi::Function RoutesObject::define(Napi::Env env) {
-  return DefineClass(env, "ChannelRoutes",
-                     {InstanceMethod<&RoutesObject::set>("set"), InstanceMethod<&RoutesObject::remove>("remove")});
+  return DefineClass(
+      env, "ChannelRoutes",
+      {InstanceMethod<&RoutesObject::set>("set"), InstanceMethod<&RoutesObject::remove>("remove")});
 }
 
 RoutesObject::RoutesObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RoutesObject>(info) {
@@ -51,7 +52,8 @@ RoutesObject::RoutesObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Ro
 const ssh::Routes* RoutesObject::routes_of(Napi::Value value) {
   if (value.IsUndefined() || value.IsNull()) return nullptr;
   bool ours = false;
-  if (!value.IsObject() || napi_check_object_type_tag(value.Env(), value, &kRoutesTag, &ours) != napi_ok || !ours) {
+  if (!value.IsObject() || napi_check_object_type_tag(value.Env(), value, &kRoutesTag, &ours) != napi_ok ||
+      !ours) {
     throw Napi::TypeError::New(value.Env(), "routes must be ChannelRoutes");
   }
   return &Unwrap(value.As<Napi::Object>())->routes_;
@@ -64,9 +66,7 @@ void RoutesObject::set(const Napi::CallbackInfo& info) {
   routes_.set(channel, {EngineObject::engine_of(info[1]), uint32_at(info, 2, "flow")});
 }
 
-void RoutesObject::remove(const Napi::CallbackInfo& info) {
-  routes_.remove(uint32_at(info, 0, "channel"));
-}
+void RoutesObject::remove(const Napi::CallbackInfo& info) { routes_.remove(uint32_at(info, 0, "channel")); }
 
 Napi::Function SealerObject::define(Napi::Env env) {
   return DefineClass(env, "GcmSealer",
@@ -99,8 +99,8 @@ Napi::Value SealerObject::seal_flow(const Napi::CallbackInfo& info) {
   auto out = bytes_at(info, 5, "out");
   const uint32_t offset = uint32_at(info, 6, "offset");
   if (offset > out.ByteLength()) throw Napi::RangeError::New(info.Env(), "offset must lie in out");
-  const auto result =
-      sealer_->seal_flow(*engine, flow, channel, max, largest, out.Data() + offset, out.ByteLength() - offset);
+  const auto result = sealer_->seal_flow(*engine, flow, channel, max, largest, out.Data() + offset,
+                                         out.ByteLength() - offset);
   words_[0] = static_cast<uint32_t>(result.moved);
   words_[1] = static_cast<uint32_t>(result.packets);
   words_[2] = result.ended ? 1 : 0;
@@ -118,7 +118,9 @@ Napi::Function OpenerObject::define(Napi::Env env) {
 }
 
 OpenerObject::OpenerObject(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<OpenerObject>(info), opener_(with_key<ssh::Opener>(info)), base_(uint32_at(info, 2, "base")) {
+    : Napi::ObjectWrap<OpenerObject>(info),
+      opener_(with_key<ssh::Opener>(info)),
+      base_(uint32_at(info, 2, "base")) {
   auto result = Napi::Uint32Array::New(info.Env(), kOpenWords + ssh::Opener::kReports * kReportWords);
   words_ = result.Data();
   result_ = Napi::Persistent(result);
@@ -134,7 +136,8 @@ Napi::Value OpenerObject::open(const Napi::CallbackInfo& info) {
   auto data = bytes_at(info, 0, "data");
   const uint32_t at = uint32_at(info, 1, "at");
   const uint32_t end = uint32_at(info, 2, "end");
-  if (end > data.ByteLength() || at > end) throw Napi::RangeError::New(info.Env(), "at and end must lie in data");
+  if (end > data.ByteLength() || at > end)
+    throw Napi::RangeError::New(info.Env(), "at and end must lie in data");
   ssh::Opener::Report reports[ssh::Opener::kReports];
   const auto result = opener_->open(data.Data(), at, end, RoutesObject::routes_of(info[3]), base_, reports);
   payload_ = result.payload;

@@ -49,7 +49,8 @@ Napi::Function EngineObject::define(Napi::Env env) {
 
 const std::shared_ptr<Engine>& EngineObject::engine_of(Napi::Value value) {
   bool ours = false;
-  if (!value.IsObject() || napi_check_object_type_tag(value.Env(), value, &kEngineTag, &ours) != napi_ok || !ours) {
+  if (!value.IsObject() || napi_check_object_type_tag(value.Env(), value, &kEngineTag, &ours) != napi_ok ||
+      !ours) {
     throw Napi::TypeError::New(value.Env(), "engine must be an Engine");
   }
   return Unwrap(value.As<Napi::Object>())->engine_;
@@ -68,8 +69,8 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   }
   // Unbounded, but at most one call is ever queued: the engine notifies again only after a poll.
   napi_value name = Napi::String::New(env, "netproxy engine events");
-  const napi_status status = napi_create_threadsafe_function(env, info[2], nullptr, name, 0, 1, nullptr, nullptr,
-                                                             nullptr, &call_js, &notify_);
+  const napi_status status = napi_create_threadsafe_function(env, info[2], nullptr, name, 0, 1, nullptr,
+                                                             nullptr, nullptr, &call_js, &notify_);
   if (status != napi_ok) throw Napi::Error::New(env, "napi_create_threadsafe_function failed");
   const napi_threadsafe_function notify = notify_;
   try {
@@ -140,7 +141,8 @@ Napi::Value EngineObject::take(const Napi::CallbackInfo& info) {
   if (stopped_) return Napi::Number::New(info.Env(), 0);
   constexpr double kLengths = 1 << 17;
   const auto view = engine_->take(flow, max);
-  return Napi::Number::New(info.Env(), static_cast<double>(view.offset) * kLengths + static_cast<double>(view.length));
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(view.offset) * kLengths + static_cast<double>(view.length));
 }
 
 Napi::Value EngineObject::taken(const Napi::CallbackInfo& info) {
@@ -178,6 +180,10 @@ Napi::Value EngineObject::counters(const Napi::CallbackInfo& info) {
   set("malformedSegments", snapshot.tcp.malformed);
   set("synsDropped", snapshot.tcp.syns_dropped);
   set("resetsSent", snapshot.tcp.resets_sent);
+  set("synsDroppedTarget", snapshot.tcp.syns_dropped_target);
+  set("overBudget", snapshot.tcp.over_budget);
+  set("controlDropped", snapshot.tcp.control_dropped);
+  set("keepalives", snapshot.tcp.keepalives);
   set("challengeAcks", snapshot.tcp.challenge_acks);
   set("packetsIn", device.packets_in);
   set("packetsOut", device.packets_out);

@@ -47,9 +47,7 @@ Engine::Engine(int tun, const tcp::Config& config, std::function<void()> notify)
   thread_ = std::thread([this] { run(); });
 }
 
-Engine::~Engine() {
-  stop();
-}
+Engine::~Engine() { stop(); }
 
 void Engine::stop() {
   if (!thread_.joinable()) return;
@@ -257,13 +255,9 @@ void Engine::opened(const tcp::Connection& c) {
                      .destination = c.key.destination});
 }
 
-void Engine::readable(tcp::FlowId id) {
-  events_.push_back({.type = EventType::kReadable, .flow = id});
-}
+void Engine::readable(tcp::FlowId id) { events_.push_back({.type = EventType::kReadable, .flow = id}); }
 
-void Engine::drained(tcp::FlowId id) {
-  events_.push_back({.type = EventType::kDrained, .flow = id});
-}
+void Engine::drained(tcp::FlowId id) { events_.push_back({.type = EventType::kDrained, .flow = id}); }
 
 void Engine::closed(tcp::FlowId id, tcp::End end) {
   events_.push_back({.type = EventType::kClosed, .flow = id, .value = static_cast<uint32_t>(end)});

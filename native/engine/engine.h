@@ -74,6 +74,7 @@ class Engine final : public tcp::Events {
   void readable(tcp::FlowId id) override;
   void drained(tcp::FlowId id) override;
   void closed(tcp::FlowId id, tcp::End end) override;
+  bool crowded() const override { return events_.size() - events_read_ >= limits::kEventsWaiting; }
 
  private:
   void run();

@@ -1,8 +1,8 @@
 // Packets from the TUN, up to the protocol that takes them.
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <sys/uio.h>
 
 #include "engine/clock.h"
 #include "engine/engine.h"
@@ -96,9 +96,9 @@ void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint3
 void Engine::refuse_datagram(const packet::IpPacket& ip) {
   ++device_.refused_datagrams;
   packet::OutPacket out;
-  packet::finish_unreachable(out, ip.family, ip.destination, ip.source,
-                             ip.family == 4 ? kIcmpUnreachable : kIcmp6Unreachable,
-                             ip.family == 4 ? kIcmpPortUnreachable : kIcmp6PortUnreachable, ip.start, ip.length);
+  packet::finish_unreachable(
+      out, ip.family, ip.destination, ip.source, ip.family == 4 ? kIcmpUnreachable : kIcmp6Unreachable,
+      ip.family == 4 ? kIcmpPortUnreachable : kIcmp6PortUnreachable, ip.start, ip.length);
   const std::lock_guard lock(mutex_);
   stack_.control(out);
 }

@@ -20,7 +20,8 @@ class Slabs {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   Slabs() {
-    void* mapping = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* mapping =
+        mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) throw std::bad_alloc();
     memory_ = static_cast<uint8_t*>(mapping);
     references_.resize(limits::kSlabs, 0);

@@ -53,7 +53,8 @@ int connect_tcp(const std::string& address, uint16_t port, const Options& option
   if (options.user_timeout_ms != 0) {
     set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(options.user_timeout_ms), "TCP_USER_TIMEOUT");
   }
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), size) < 0 && errno != EINPROGRESS) fail(fd, "connect");
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), size) < 0 && errno != EINPROGRESS)
+    fail(fd, "connect");
   return fd;
 }
 

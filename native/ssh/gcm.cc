@@ -7,9 +7,7 @@
 
 namespace netproxy::ssh {
 
-void Gcm::Free::operator()(evp_cipher_ctx_st* context) const {
-  EVP_CIPHER_CTX_free(context);
-}
+void Gcm::Free::operator()(evp_cipher_ctx_st* context) const { EVP_CIPHER_CTX_free(context); }
 
 Gcm::Gcm(Direction direction, const uint8_t* key, size_t key_length, const uint8_t* iv)
     : context_(EVP_CIPHER_CTX_new()), direction_(direction) {

@@ -113,8 +113,8 @@ Opener::Result Opener::open(uint8_t* data, size_t at, size_t end, const Routes* 
 }
 
 // True when the payload was the data of a channel that is joined to a flow.
-bool Opener::deliver(const uint8_t* payload, size_t length, const Routes* routes, uint32_t base, Report* reports,
-                     Result& result) {
+bool Opener::deliver(const uint8_t* payload, size_t length, const Routes* routes, uint32_t base,
+                     Report* reports, Result& result) {
   if (routes == nullptr || length < kDataHeader || payload[0] != kChannelData) return false;
   const uint32_t channel = get32(payload + 1) - base;
   const size_t bytes = get32(payload + 5);

@@ -45,8 +45,8 @@ void Sealer::pad(uint8_t* at, size_t length) {
   std::memcpy(at, random_ + random_left_, length);
 }
 
-Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint32_t channel, size_t max, size_t largest,
-                                 uint8_t* out, size_t room) {
+Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint32_t channel, size_t max,
+                                 size_t largest, uint8_t* out, size_t room) {
   Result result;
   while (result.moved < max) {
     const size_t overhead = kDataHeader + kBlock + kSmallestPadding + kTag;

@@ -9,7 +9,8 @@ namespace netproxy::ssh {
 
 class Sealer {
  public:
-  Sealer(const uint8_t* key, size_t key_length, const uint8_t* iv) : gcm_(Gcm::Direction::kSeal, key, key_length, iv) {}
+  Sealer(const uint8_t* key, size_t key_length, const uint8_t* iv)
+      : gcm_(Gcm::Direction::kSeal, key, key_length, iv) {}
 
   // Protects a packet that somebody else has laid out, padding included: length field, body, tag.
   bool seal(uint8_t* packet, size_t length);
@@ -23,8 +24,8 @@ class Sealer {
   };
   // Moves at most `max` bytes of the flow into packets of at most `largest` data bytes for the channel
   // that the server knows as `channel`.
-  Result seal_flow(engine::Engine& engine, tcp::FlowId flow, uint32_t channel, size_t max, size_t largest, uint8_t* out,
-                   size_t room);
+  Result seal_flow(engine::Engine& engine, tcp::FlowId flow, uint32_t channel, size_t max, size_t largest,
+                   uint8_t* out, size_t room);
 
  private:
   void pad(uint8_t* at, size_t length);

@@ -1,4 +1,4 @@
-import { SSH_CHANNEL_PACKET_BYTES, SSH_CHANNEL_WINDOW_INITIAL_BYTES } from '../core/limits.ts';
+import { SSH_CHANNEL_PACKET_BYTES, SSH_CHANNEL_WINDOW_INITIAL_BYTES, SSH_SHARED_MS } from '../core/limits.ts';
 import { loadNative } from '../core/native.ts';
 import type { ChannelRoutes } from '../core/native.ts';
 import { SshChannel } from './channel.ts';
@@ -27,6 +27,8 @@ export class ChannelTable implements ChannelEvents, ChannelHost, Delivery {
   readonly #slots: (Opening | SshChannel | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #queue = new OpenQueue();
+  #lastUsed = -1;
+  #turnsTakenAt = -Infinity;
 
   constructor(protocol: Protocol, scheduler: Scheduler, ring: SendRing) {
     this.protocol = protocol;
@@ -46,6 +48,16 @@ export class ChannelTable implements ChannelEvents, ChannelHost, Delivery {
 
   schedule(channel: SshChannel): void {
     this.#scheduler.add(channel);
+  }
+
+  used(id: number): void {
+    if (id === this.#lastUsed) return;
+    this.#lastUsed = id;
+    this.#turnsTakenAt = performance.now();
+  }
+
+  shared(): boolean {
+    return performance.now() - this.#turnsTakenAt < SSH_SHARED_MS;
   }
 
   release(id: number): void {

@@ -2,6 +2,7 @@ import type { Channel, ChannelEnd } from '../core/dialer.ts';
 import { FLOW_SEND_HIGH_WATER_BYTES, SSH_CHANNEL_PACKET_BYTES } from '../core/limits.ts';
 import type { ChannelRoutes } from '../core/native.ts';
 import type { ByteSink, ByteSource, NativeHalf } from '../core/stream.ts';
+import { SendCredit } from './send-credit.ts';
 import type { SendRing } from './send-ring.ts';
 import { flowSender, sendData } from './ssh2.ts';
 import type { GcmCipher } from './packet-cipher.ts';
@@ -14,6 +15,10 @@ export interface ChannelHost {
   /** Where native code finds the flow of a channel's data. */
   readonly routes: ChannelRoutes;
   readonly ring: SendRing;
+  /** The channel sent or received something. */
+  used(id: number): void;
+  /** More than one channel uses the connection now. */
+  shared(): boolean;
   /** The channel has something to send: give it a turn when it is due. */
   schedule(channel: SshChannel): void;
   /** Both sides have closed: the number is free. */
@@ -29,7 +34,7 @@ export class SshChannel implements Channel {
 
   readonly #host: ChannelHost;
   readonly #packetBytes: number;
-  #sendWindow: number;
+  readonly #credit: SendCredit;
   readonly #receiveWindow = new ReceiveWindow();
   #source: ByteSource | undefined;
   #sink: ByteSink | undefined;
@@ -45,7 +50,11 @@ export class SshChannel implements Channel {
     this.id = id;
     this.remoteId = info.sender;
     this.#host = host;
-    this.#sendWindow = info.window;
+    this.#credit = new SendCredit(
+      info.window,
+      () => host.shared(),
+      () => performance.now(),
+    );
     this.#packetBytes = Math.min(info.packetSize, SSH_CHANNEL_PACKET_BYTES);
   }
 
@@ -88,7 +97,7 @@ export class SshChannel implements Channel {
     for (let left = quantum; left > 0;) {
       const source = this.#source;
       if (source === undefined || this.#eofSent) return false;
-      const max = Math.min(this.#sendWindow, this.#packetBytes);
+      const max = Math.min(this.#credit.available, this.#packetBytes);
       const chunk = max > 0 ? source.take(max) : undefined;
       if (chunk === undefined) {
         if (source.ended) this.#sendEof();
@@ -96,7 +105,8 @@ export class SshChannel implements Channel {
       }
       const bytes = chunk.length;
       sendData(protocol, this.remoteId, chunk);
-      this.#sendWindow -= bytes;
+      this.#host.used(this.id);
+      this.#credit.use(bytes, bytes === max);
       left -= bytes;
       source.taken(bytes);
     }
@@ -105,20 +115,22 @@ export class SshChannel implements Channel {
 
   #turnNatively(sender: GcmCipher, source: NativeHalf, quantum: number): boolean {
     if (this.#eofSent) return false;
-    const max = Math.min(quantum, this.#sendWindow);
+    const max = Math.min(quantum, this.#credit.available);
     // With the window shut only the end can be passed on.
     if (max === 0) {
       if (this.#source?.ended === true) this.#sendEof();
       return false;
     }
     const sent = sender.sendFlow(source, this.remoteId, max, this.#packetBytes, this.#host.ring);
-    this.#sendWindow -= sent.bytes;
+    if (sent.bytes > 0) this.#host.used(this.id);
+    this.#credit.use(sent.bytes, sent.bytes === max);
     if (sent.ended) this.#sendEof();
-    return !sent.ended && sent.bytes === max && this.#sendWindow > 0;
+    return !sent.ended && sent.bytes === max && this.#credit.available > 0;
   }
 
   /** Native code gave `bytes` to the flow, in which `queued` now wait. */
   moved(bytes: number, queued: number): void {
+    this.#host.used(this.id);
     this.#nativeSink?.moved(bytes, false);
     if (!this.#receiveWindow.use(bytes)) this.abort();
     else this.#invite(queued);
@@ -136,6 +148,7 @@ export class SshChannel implements Channel {
       this.abort();
       return;
     }
+    this.#host.used(this.id);
     this.#invite(sink.write(data));
   }
 
@@ -151,8 +164,8 @@ export class SshChannel implements Channel {
 
   /** The far end invites `bytes` more. */
   adjusted(bytes: number): void {
-    const dry = this.#sendWindow === 0;
-    this.#sendWindow += bytes;
+    const dry = this.#credit.available === 0;
+    this.#credit.adjusted(bytes);
     if (dry) this.sourceReady();
   }
 

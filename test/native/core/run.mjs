@@ -50,15 +50,7 @@ const TARGETS = {
   scripts: {
     sources: [
       ...core,
-      ...local(
-        'main.cc',
-        'handshake.cc',
-        'data.cc',
-        'recovery.cc',
-        'closing.cc',
-        'limits.cc',
-        'queues.cc',
-      ),
+      ...local('main.cc', 'handshake.cc', 'data.cc', 'recovery.cc', 'closing.cc', 'limits.cc', 'queues.cc'),
     ],
     flags: ADDRESS,
   },

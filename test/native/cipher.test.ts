@@ -1,0 +1,152 @@
+/** AES-GCM of our own against Node's as the oracle, and against damage. */
+import assert from 'node:assert/strict';
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+
+import * as fc from 'fast-check';
+
+import { loadNative } from '../../src/core/native.ts';
+
+const native = loadNative();
+const MORE = 0;
+const PAYLOAD = 1;
+const BAD_LENGTH = 2;
+const BAD_TAG = 3;
+
+const algorithm = (key: Buffer): 'aes-128-gcm' | 'aes-256-gcm' =>
+  key.length === 16 ? 'aes-128-gcm' : 'aes-256-gcm';
+
+/** RFC 5647, 7.1: the last eight bytes of the IV count packets. */
+function ivOf(iv: Buffer, count: number): Buffer {
+  const copy = Buffer.from(iv);
+  copy.writeBigUInt64BE(BigInt.asUintN(64, copy.readBigUInt64BE(4) + BigInt(count)), 4);
+  return copy;
+}
+
+/** Length field, padding length, payload, padding, room for the tag. */
+function layOut(payload: Buffer): Buffer {
+  let padding = 16 - ((payload.length + 1) % 16);
+  if (padding < 4) padding += 16;
+  const packet = Buffer.alloc(4 + 1 + payload.length + padding + 16);
+  packet.writeUInt32BE(1 + payload.length + padding, 0);
+  packet[4] = padding;
+  packet.set(payload, 5);
+  return packet;
+}
+
+function protect(key: Buffer, iv: Buffer, payloads: Buffer[]): Buffer {
+  return Buffer.concat(
+    payloads.map((payload, count) => {
+      const packet = layOut(payload);
+      const cipher = createCipheriv(algorithm(key), key, ivOf(iv, count));
+      cipher.setAAD(packet.subarray(0, 4));
+      const body = cipher.update(packet.subarray(4, -16));
+      cipher.final();
+      return Buffer.concat([packet.subarray(0, 4), body, cipher.getAuthTag()]);
+    }),
+  );
+}
+
+const keys = fc
+  .tuple(fc.constantFrom(16, 32), fc.uint8Array({ minLength: 12, maxLength: 12 }))
+  .map(([length, iv]) => ({
+    key: randomBytes(length),
+    iv: Buffer.from(iv),
+  }));
+const payloads = fc.array(
+  fc.integer({ min: 1, max: 4000 }).map((length) => randomBytes(length)),
+  { minLength: 1, maxLength: 12 },
+);
+
+test('what is sealed opens with the oracle, counter by counter', () => {
+  fc.assert(
+    fc.property(keys, payloads, ({ key, iv }, list) => {
+      const sealer = new native.GcmSealer(key, iv);
+      for (const [count, payload] of list.entries()) {
+        const packet = layOut(payload);
+        assert.equal(sealer.seal(packet), true);
+        const decipher = createDecipheriv(algorithm(key), key, ivOf(iv, count));
+        decipher.setAAD(packet.subarray(0, 4));
+        decipher.setAuthTag(packet.subarray(-16));
+        const body = decipher.update(packet.subarray(4, -16));
+        decipher.final();
+        assert.deepEqual(body.subarray(1, 1 + payload.length), payload);
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('what the oracle protects opens, however the reads are cut', () => {
+  fc.assert(
+    fc.property(
+      keys,
+      payloads,
+      fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1 }),
+      ({ key, iv }, list, cuts) => {
+        const stream = protect(key, iv, list);
+        const opener = new native.GcmOpener(key, iv, 0);
+        const got: Buffer[] = [];
+        for (let start = 0, i = 0; start < stream.length; i++) {
+          const read = Buffer.from(stream.subarray(start, start + cuts[i % cuts.length]!));
+          start += read.length;
+          for (let at = 0; at < read.length;) {
+            at = opener.open(read, at, read.length, undefined);
+            const [status, outside, offset, length] = opener.result;
+            if (status === MORE) break;
+            assert.equal(status, PAYLOAD);
+            got.push(
+              outside === 1 ? opener.carried() : Buffer.from(read.subarray(offset, offset! + length!)),
+            );
+          }
+        }
+        assert.deepEqual(got, list);
+      },
+    ),
+    { numRuns: 50 },
+  );
+});
+
+test('a flipped bit anywhere is never taken for a packet', () => {
+  fc.assert(
+    fc.property(keys, fc.nat(), ({ key, iv }, at) => {
+      const stream = protect(key, iv, [randomBytes(300)]);
+      stream[at % stream.length]! ^= 1 << (at % 8);
+      const opener = new native.GcmOpener(key, iv, 0);
+      opener.open(stream, 0, stream.length, undefined);
+      assert.ok([MORE, BAD_LENGTH, BAD_TAG].includes(opener.result[0]!));
+    }),
+  );
+});
+
+test('a length that no packet has is refused before anything is kept', () => {
+  const opener = new native.GcmOpener(randomBytes(16), randomBytes(12), 0);
+  for (const length of [0, 8, 17, 35_008, 0xffff_fff0]) {
+    const data = Buffer.alloc(64);
+    data.writeUInt32BE(length, 0);
+    opener.open(data, 0, data.length, undefined);
+    assert.equal(opener.result[0], BAD_LENGTH, `${length}`);
+  }
+});
+
+test('arguments of the wrong type or range are refused by name', () => {
+  assert.throws(() => new native.GcmSealer(randomBytes(15), randomBytes(12)), /key must be 16 or 32 bytes/);
+  assert.throws(() => new native.GcmSealer(randomBytes(16), randomBytes(11)), /iv must be 12 bytes/);
+  assert.throws(
+    () => new native.GcmOpener(randomBytes(16), randomBytes(12), 'a' as never),
+    /base must be a number/,
+  );
+  const sealer = new native.GcmSealer(randomBytes(16), randomBytes(12));
+  assert.equal(sealer.seal(Buffer.alloc(10)), false);
+  assert.throws(
+    () => sealer.sealFlow({} as never, 1, 1, 1, 1, Buffer.alloc(1), 0),
+    /engine must be an Engine/,
+  );
+  const opener = new native.GcmOpener(randomBytes(16), randomBytes(12), 0);
+  assert.throws(() => opener.open(Buffer.alloc(4), 0, 5, undefined), /at and end must lie in data/);
+  assert.throws(() => opener.open(Buffer.alloc(4), 0, 4, {} as never), /routes must be ChannelRoutes/);
+  const routes = new native.ChannelRoutes();
+  assert.throws(() => routes.set(2 ** 20, {} as never, 1), /channel must be below/);
+  assert.throws(() => routes.set(1, {} as never, 1), /engine must be an Engine/);
+  routes.remove(7);
+});
