@@ -4,7 +4,7 @@
  * `docs/errors.md` lists the same codes; a test keeps the two equal.
  */
 
-/** sysexits.h EX_USAGE: bad flags, environment or configuration; nothing was started or changed. */
+/** sysexits.h EX_USAGE: bad flags, environment, configuration or container; nothing was started or changed. */
 export const EXIT_USAGE = 64;
 /** The start, or the run, failed for a reason outside the configuration. */
 export const EXIT_FAILURE = 1;
@@ -146,7 +146,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     hint: 'Find what removed the device, and start netproxy again: it takes over what is left.',
   },
   TUN_MISSING: {
-    exit: EXIT_FAILURE,
+    exit: EXIT_USAGE,
     meaning: 'The device /dev/net/tun is missing, or may not be opened.',
     hint: 'Give the container the device /dev/net/tun; the message shows the line of compose or Kubernetes YAML.',
   },
@@ -163,7 +163,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     hint: 'Read the reason in the message; "ip tuntap add dev tun9 mode tun" shows whether the host can do it at all.',
   },
   NET_ADMIN_MISSING: {
-    exit: EXIT_FAILURE,
+    exit: EXIT_USAGE,
     meaning: 'The process lacks the capability NET_ADMIN in its network namespace.',
     hint: 'Give the container the capability NET_ADMIN; the message shows the line of compose or Kubernetes YAML.',
   },

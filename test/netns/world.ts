@@ -11,6 +11,7 @@ import { PORTS } from './ports.ts';
 
 const main = resolve(import.meta.dirname, '../../dist/main.js');
 const CLIENT_DEADLINE_MS = 120_000;
+const REFUSAL_DEADLINE_MS = 10_000;
 
 export class Netproxy {
   readonly child: ChildProcess;
@@ -71,10 +72,33 @@ export class World {
 
   /** Starts netproxy in the application's namespace; does not wait for it. */
   netproxy(...flags: string[]): Netproxy {
-    const bastion = `ssh://${this.sshd.user}@${LAB.bastion.v4}:${this.sshd.port}`;
-    const secrets = ['--identity', this.sshd.clientKeyFile, '--known-hosts', this.sshd.knownHostsFile];
+    return this.bare([...this.flags, ...flags]);
+  }
+
+  /** `netproxy run` to its end, with nothing but these arguments, environment and leading command. */
+  async refused(
+    args: readonly string[],
+    { env = {}, before = [] }: { env?: NodeJS.ProcessEnv; before?: readonly string[] } = {},
+  ): Promise<{ code: number | null; stderr: string }> {
+    return this.lab.app.run([...before, process.execPath, main, 'run', ...args], {
+      env: { ...process.env, ...env },
+      timeoutMs: REFUSAL_DEADLINE_MS,
+      mayFail: true,
+    });
+  }
+
+  /** The three settings that every start needs, as flags. */
+  get flags(): readonly string[] {
+    const { user, port, clientKeyFile, knownHostsFile } = this.sshd;
+    const bastion = `ssh://${user}@${LAB.bastion.v4}:${port}`;
+    return ['--bastion', bastion, '--identity', clientKeyFile, '--known-hosts', knownHostsFile];
+  }
+
+  /** Starts netproxy with these arguments and environment only. */
+  bare(args: readonly string[], env: NodeJS.ProcessEnv = {}): Netproxy {
     return new Netproxy(
-      this.lab.app.spawn([process.execPath, main, 'run', '--bastion', bastion, ...secrets, ...flags], {
+      this.lab.app.spawn([process.execPath, main, 'run', ...args], {
+        env: { ...process.env, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
     );
