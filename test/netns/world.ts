@@ -55,12 +55,13 @@ export class World {
     this.sshd = sshd;
   }
 
-  static async create(options: { sshd?: boolean } = {}): Promise<World> {
+  static async create(options: { sshd?: boolean; config?: readonly string[] } = {}): Promise<World> {
     const lab = await createLab();
     const sshd = await startSshd({
       netns: lab.bastion.name,
       address: LAB.bastion.v4,
       start: options.sshd ?? true,
+      config: options.config ?? [],
     });
     const targets = lab.target.spawn([process.execPath, join(import.meta.dirname, 'target.ts')], {
       stdio: ['ignore', 'ignore', 'inherit'],
