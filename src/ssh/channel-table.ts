@@ -52,8 +52,8 @@ export class ChannelTable implements ChannelEvents, ChannelHost, Delivery {
 
   used(id: number): void {
     if (id === this.#lastUsed) return;
+    if (this.#lastUsed >= 0) this.#turnsTakenAt = performance.now();
     this.#lastUsed = id;
-    this.#turnsTakenAt = performance.now();
   }
 
   shared(): boolean {

@@ -164,9 +164,8 @@ export class SshChannel implements Channel {
 
   /** The far end invites `bytes` more. */
   adjusted(bytes: number): void {
-    const dry = this.#credit.available === 0;
     this.#credit.adjusted(bytes);
-    if (dry) this.sourceReady();
+    this.sourceReady();
   }
 
   /** The far end sends no more. */
