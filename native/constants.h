@@ -108,6 +108,11 @@ inline constexpr uint64_t kKeepaliveIdleUs = 3'600'000'000;
 inline constexpr uint64_t kKeepaliveSweepUs = 60'000'000;
 inline constexpr uint8_t kKeepaliveProbes = 5;
 
+// Microseconds that a lone small segment waits to be acknowledged by data of ours: in a dialogue the
+// answer is under way, and an acknowledgement of its own costs two system calls' worth of work. A
+// sender with Nagle's algorithm waits as long for its second small piece.
+inline constexpr uint64_t kAckDelayUs = 1'000;
+
 // Challenge ACKs a second for all flows (RFC 5961, section 7).
 inline constexpr uint32_t kChallengeAcksPerSecond = 1000;
 

@@ -63,7 +63,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   if (mtu < kSmallestMtu || mtu > 65535) throw Napi::RangeError::New(env, "mtu must be from 1280 to 65535");
   if (!info[2].IsFunction()) throw Napi::TypeError::New(env, "onEvents must be a function");
 
-  tcp::Config config{.secret = {}, .mtu = static_cast<uint16_t>(mtu)};
+  tcp::Config config{.secret = {}, .mtu = static_cast<uint16_t>(mtu), .ack_delay = limits::kAckDelayUs};
   if (getrandom(&config.secret, sizeof config.secret, 0) != sizeof config.secret) {
     throw Napi::Error::New(env, "getrandom gave no bytes");
   }

@@ -95,6 +95,7 @@ struct Connection {
   // Timers.
   Time retransmit_at = kNever;  // also the zero-window probe's and the SYN-ACK's
   Time expire_at = kNever;      // end of TIME-WAIT, or of waiting for a repeated SYN
+  Time ack_at = kNever;         // a delayed acknowledgement is due
   Time scheduled_at = kNever;   // the earliest entry in the timer queue
   Time syn_at = 0;
   Time syn_gap = 0;

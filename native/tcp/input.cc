@@ -147,7 +147,7 @@ void Stack::input_segment(Connection& c, const packet::TcpSegment& segment, uint
   } else if (!input_ack(c, segment, now)) {
     return;
   }
-  if (segment.payload_length > 0) input_data(c, segment, slab);
+  if (segment.payload_length > 0) input_data(c, segment, slab, now);
   if (segment.has(kFin)) {
     const uint32_t fin = segment.sequence + static_cast<uint32_t>(segment.payload_length);
     if (fin == c.rcv_nxt && !c.fin_received) {
@@ -253,7 +253,7 @@ void Stack::resend_first(Connection& c) {
   mark_dirty(c);
 }
 
-void Stack::input_data(Connection& c, const packet::TcpSegment& segment, uint32_t slab) {
+void Stack::input_data(Connection& c, const packet::TcpSegment& segment, uint32_t slab, Time now) {
   // After the application's FIN nothing new can come (RFC 9293, 3.10.7.4, seventh).
   if (c.fin_received) {
     owe_ack(c);
@@ -274,13 +274,14 @@ void Stack::input_data(Connection& c, const packet::TcpSegment& segment, uint32_
   }
   const uint32_t room = c.rcv_edge - sequence;
   length = std::min(length, room);
-  owe_ack(c);
   const bool reserved = sequence == c.rcv_nxt && c.received.bytes() < limits::kReceiveReserve;
   if (received_bytes_ >= limits::kReceiveTotalBytes && !reserved) {
     ++counters_.over_budget;
+    owe_ack(c);
     return;
   }
   if (sequence != c.rcv_nxt) {
+    owe_ack(c);
     ++counters_.out_of_order;
     keep_out_of_order(c, sequence, data, length);
     return;
@@ -288,6 +289,13 @@ void Stack::input_data(Connection& c, const packet::TcpSegment& segment, uint32_
   c.received.push(slabs_, slab, data, length);
   received_bytes_ += length;
   c.rcv_nxt += length;
+  // RFC 9293, 3.8.6.3: an acknowledgement may wait, but not for a second segment, and not when it tells
+  // of a gap that is filled.
+  if (length < c.mss && c.out_of_order.empty()) {
+    owe_ack_soon(c, now);
+  } else {
+    owe_ack(c);
+  }
   if (!c.out_of_order.empty()) deliver_out_of_order(c);
   tell_readable(c);
 }

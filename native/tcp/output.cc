@@ -209,6 +209,7 @@ bool Stack::window_update_due(const Connection& c) const {
 
 void Stack::finish_segment(Connection& c, packet::OutPacket& out, uint32_t sequence, uint8_t flags) {
   c.ack_owed = false;
+  c.ack_at = kNever;
   // The right edge never moves back (RFC 9293, 3.8.6), and forward only by a step worth sending into
   // (3.8.6.2.2). What is told is rounded down to the scale, but all up to the edge is taken (RFC 7323, 2.4).
   const uint32_t edge = c.rcv_nxt + std::min(window_to_offer(c), 65535u << c.rcv_scale);

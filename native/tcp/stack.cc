@@ -159,7 +159,18 @@ void Stack::mark_dirty(Connection& c) {
 
 void Stack::owe_ack(Connection& c) {
   c.ack_owed = true;
+  c.ack_at = kNever;
   mark_dirty(c);
+}
+
+// The answer to a small segment is likely to carry the acknowledgement; a second one does not wait.
+void Stack::owe_ack_soon(Connection& c, Time now) {
+  if (config_.ack_delay == 0 || c.ack_owed || c.ack_at != kNever) {
+    owe_ack(c);
+    return;
+  }
+  c.ack_at = now + config_.ack_delay;
+  schedule(c);
 }
 
 void Stack::accept(FlowId id) {

@@ -39,6 +39,7 @@ enum class Reject : uint32_t { kRefused = 0, kNetworkUnreachable = 1, kHostUnrea
 struct Config {
   HashKey secret;
   uint16_t mtu;
+  Time ack_delay = 0;  // how long a lone small segment may wait to be acknowledged by data
 };
 
 struct Counters {
@@ -125,6 +126,7 @@ class Stack {
   void tell_closed(Connection& connection, End end);
   void maybe_finish(Connection& connection, Time now);
   void owe_ack(Connection& connection);
+  void owe_ack_soon(Connection& connection, Time now);
   void mark_dirty(Connection& connection);
   uint16_t our_mss(uint8_t family) const;
 
@@ -133,7 +135,7 @@ class Stack {
   void input_segment(Connection& connection, const packet::TcpSegment& segment, uint32_t slab, Time now);
   bool acceptable(const Connection& connection, const packet::TcpSegment& segment) const;
   bool input_ack(Connection& connection, const packet::TcpSegment& segment, Time now);
-  void input_data(Connection& connection, const packet::TcpSegment& segment, uint32_t slab);
+  void input_data(Connection& connection, const packet::TcpSegment& segment, uint32_t slab, Time now);
   void input_fin(Connection& connection, Time now);
   using Pieces = decltype(Connection::out_of_order);
   void keep_out_of_order(Connection& connection, uint32_t sequence, const uint8_t* data, uint32_t length);

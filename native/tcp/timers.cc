@@ -10,7 +10,7 @@ namespace netproxy::tcp {
 // A flow has one live entry in the queue. Deadlines that move back leave it where it is, since bulk
 // traffic moves them with every packet; it is looked at again when it comes up.
 void Stack::schedule(Connection& c) {
-  const Time at = std::min(c.retransmit_at, c.expire_at);
+  const Time at = std::min({c.retransmit_at, c.expire_at, c.ack_at});
   if (at >= c.scheduled_at) return;
   c.scheduled_at = at;
   timers_.push({at, c.id});
@@ -29,6 +29,7 @@ void Stack::advance(Time now) {
       finish(*c, c->state == State::kTimeWait ? End::kFinished : End::kResetByApp);
       continue;
     }
+    if (c->ack_at <= now) owe_ack(*c);
     if (c->retransmit_at <= now) retransmit(*c, now);
     if (c->state != State::kClosed) schedule(*c);
   }
