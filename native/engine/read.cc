@@ -1,4 +1,5 @@
-// Packets from the TUN, up to the protocol that takes them.
+// Hop 1 of 8 (docs/data-path.md): packets from the TUN, up to the protocol that takes them. After it,
+// native/tcp and src/engine make a flow of a SYN.
 #include <sys/uio.h>
 #include <unistd.h>
 

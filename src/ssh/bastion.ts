@@ -1,3 +1,7 @@
+/**
+ * Hop 5 of 8 (docs/data-path.md): a dial becomes a channel of a live connection. Before it, src/forward
+ * dialled; after it, channel.ts carries the bytes.
+ */
 import type { Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
 import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';

@@ -1,3 +1,7 @@
+/**
+ * Hop 6 of 8 (docs/data-path.md): the bytes of one flow, both ways. Before it, bastion.ts opened the
+ * channel; after it, packet-cipher.ts and transport.ts make and send packets.
+ */
 import type { Channel, ChannelEnd } from '../core/dialer.ts';
 import { FLOW_SEND_HIGH_WATER_BYTES, SSH_CHANNEL_PACKET_BYTES } from '../core/limits.ts';
 import type { ChannelRoutes } from '../core/native.ts';

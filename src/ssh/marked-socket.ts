@@ -1,3 +1,4 @@
+/** Hop 8 of 8 (docs/data-path.md): the socket that leaves by the uplink. Before it, transport.ts. */
 import net from 'node:net';
 
 import type { Native } from '../core/native.ts';

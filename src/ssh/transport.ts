@@ -1,3 +1,7 @@
+/**
+ * Hop 7 of 8 (docs/data-path.md), with packet-cipher.ts: packets to and from the socket. Before it,
+ * channel.ts; after it, the marked socket of marked-socket.ts.
+ */
 import type net from 'node:net';
 import { SSH_GREETING_BYTES, SSH_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
 import { detachFrom, keyExchangeRuns } from './ssh2.ts';
