@@ -71,6 +71,12 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
     else stop.addEventListener('abort', () => resolve(), { once: true });
   });
 
+  // For a person or a test that asks a running netproxy what it holds.
+  const tellState = (): void => {
+    log.warn({ ...engine.counters(), bastion: bastion.status.state, channels: bastion.size }, 'state');
+  };
+  process.on('SIGUSR2', tellState);
+
   try {
     // The marked socket leaves by the uplink before the takeover as well as after it, so the two need
     // not wait for each other; the ready line waits for both.
@@ -98,6 +104,7 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
     forwarder.stop();
     await drain(engine);
   } finally {
+    process.off('SIGUSR2', tellState);
     engine.abortAll();
     await bastion.stop();
     engine.close();
