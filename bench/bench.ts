@@ -18,14 +18,14 @@ import type { Load } from './load.ts';
 import { buildLoad, PORTS, serve } from './load.ts';
 import { markdown, rows } from './report.ts';
 import type { Sample } from './report.ts';
-import { CIPHER, SUBJECTS } from './subjects.ts';
+import { CIPHER, localHalf, SUBJECTS } from './subjects.ts';
 import type { Door, Running, Subject } from './subjects.ts';
 
 /** Above this share of the processors in use before the start, figures say more about the neighbours. */
 const LOAD_MAX = 0.25;
 const RELAY_PORT = 2223;
 const RESULTS = join(import.meta.dirname, 'results');
-const PHASES: readonly Phase[] = ['warm', 'fresh', 'rtt20', 'rtt100'];
+const PHASES: readonly Phase[] = ['warm', 'fresh', 'local', 'rtt20', 'rtt100'];
 
 const { values: options } = parseArgs({
   options: {
@@ -93,6 +93,7 @@ async function runPhase(
     relay = await serve(lab.bastion, ['relay', ...listen, sshd.address, sshd.port, RTT_MS[phase] / 2]);
     door = { lab, sshd, port: RELAY_PORT };
   }
+  const present = phase === 'local' ? [localHalf] : SUBJECTS;
   const warm = new Map<Subject, Running>();
   const start = async (subject: Subject): Promise<Running | undefined> => {
     try {
@@ -104,14 +105,14 @@ async function runPhase(
   };
   try {
     if (phase !== 'fresh') {
-      for (const subject of SUBJECTS) {
+      for (const subject of present) {
         const running = await start(subject);
         if (running !== undefined) warm.set(subject, running);
       }
     }
     for (let round = 1; round <= rounds; round++) {
       // Who goes first changes from round to round, so that a drift of the machine hits both.
-      const order = round % 2 === 1 ? SUBJECTS : SUBJECTS.toReversed();
+      const order = round % 2 === 1 ? present : present.toReversed();
       for (const measurement of measurements) {
         for (const subject of order) {
           const running = phase === 'fresh' ? await start(subject) : warm.get(subject);

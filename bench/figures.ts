@@ -52,6 +52,10 @@ export const FIGURES = {
   start: lower('start to first byte', 's', { value: 1 }),
   rss: lower('memory when idle (RSS)', 'MB', { value: 80 }),
   rss1000: lower('more memory with 1,000 idle flows', 'MB', { value: 20 }),
+  localUp: { title: 'local half alone, upload', unit: 'MB/s', better: 'higher', target: { value: 3000 } },
+  localUpCpu: lower('local half alone, upload, CPU', 's/GB', { value: 0.4 }),
+  localDown: { title: 'local half alone, download', unit: 'MB/s', better: 'higher', target: { value: 3000 } },
+  localDownCpu: lower('local half alone, download, CPU', 's/GB', { value: 0.4 }),
   rtt20Down: higher('download, 20 ms round trip', 'MB/s'),
   rtt20Connect: lower('connect and 1 echo, 20 ms', 'round trips'),
   rtt100Down: higher('download, 100 ms round trip', 'MB/s'),
@@ -69,11 +73,17 @@ export interface Context {
 
 /**
  * The state a measurement finds its subject in: `warm` has been started once for all rounds, `fresh`
- * for this measurement alone, the others like `warm` behind a relay with that round trip.
+ * for this measurement alone; `local` is the local half in place of all subjects; the others like `warm` behind a relay with that round trip.
  */
-export type Phase = 'warm' | 'fresh' | 'rtt20' | 'rtt100';
+export type Phase = 'warm' | 'fresh' | 'local' | 'rtt20' | 'rtt100';
 
-export const RTT_MS: Readonly<Record<Phase, number>> = { warm: 0, fresh: 0, rtt20: 20, rtt100: 100 };
+export const RTT_MS: Readonly<Record<Phase, number>> = {
+  warm: 0,
+  fresh: 0,
+  local: 0,
+  rtt20: 20,
+  rtt100: 100,
+};
 
 export interface Measurement {
   readonly name: string;
@@ -174,6 +184,15 @@ export const MEASUREMENTS: readonly Measurement[] = [
       } finally {
         await idle.end();
       }
+    },
+  },
+  {
+    name: 'local',
+    phase: 'local',
+    async run(context) {
+      const up = await transfer(context, 'up', 1);
+      const down = await transfer(context, 'down', 1);
+      return { localUp: up.sum, localUpCpu: up.cpu, localDown: down.sum, localDownCpu: down.cpu };
     },
   },
   {

@@ -13,6 +13,9 @@ const PROGRAM = join(import.meta.dirname, 'build/load');
 /** Ports of `load serve`. */
 export const PORTS = { sink: 9100, source: 9101, echo: 9102 } as const;
 
+/** Where local-half.ts answers, and the address of its TUN. */
+export const LOCAL_HALF = { address: '198.19.0.1', own: '198.19.255.1/32' } as const;
+
 /** Where a subject lets the load generator reach one of the target's ports. */
 export interface Entry {
   readonly address: string;

@@ -7,7 +7,7 @@ import { LAB } from '../test/lab/namespaces.ts';
 import type { Lab } from '../test/lab/namespaces.ts';
 import type { Sshd } from '../test/lab/sshd.ts';
 import type { Entry } from './load.ts';
-import { measure, PORTS } from './load.ts';
+import { LOCAL_HALF, measure, PORTS } from './load.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const START_DEADLINE_MS = 15_000;
@@ -83,6 +83,19 @@ const sshLocalForward: Subject = {
     );
     const entry = (port: number): Entry => ({ address: '127.0.0.1', port });
     return await running(door, child, started, entry);
+  },
+};
+
+/** The local half with nothing behind it; its figures are absolute, so it stands in our column. */
+export const localHalf: Subject = {
+  name: netproxy.name,
+  async start(door) {
+    const started = performance.now();
+    const child = door.lab.app.spawn([process.execPath, join(import.meta.dirname, 'local-half.ts')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    await Promise.race([once(child.stdout!, 'data'), once(child, 'exit')]);
+    return await running(door, child, started, (port) => ({ address: LOCAL_HALF.address, port }));
   },
 };
 
