@@ -207,11 +207,22 @@ tcp::ReceiveQueue::View Engine::take(tcp::FlowId id, size_t max) {
   return stack_.peek(id, max);
 }
 
-Engine::Received Engine::receive(tcp::FlowId id, uint8_t* out, size_t max) {
+Engine::Lent Engine::lend(tcp::FlowId id, uint8_t* out, size_t max) {
   const std::lock_guard lock(mutex_);
+  const auto front = stack_.front(id);
+  if (front.slab != Slabs::kNone) {
+    slabs_.retain(front.slab);
+    return {front.data, std::min(max, front.length), front.slab, false};
+  }
   const size_t length = stack_.read(id, out, max);
   const bool ended = length > 0 ? stack_.consume(id, length, now()) : stack_.ended(id);
-  return {length, ended};
+  return {out, length, Slabs::kNone, ended};
+}
+
+bool Engine::give_back(tcp::FlowId id, const Lent& lent) {
+  const std::lock_guard lock(mutex_);
+  slabs_.release(lent.slab);
+  return stack_.consume(id, lent.length, now());
 }
 
 bool Engine::taken(tcp::FlowId id, size_t length) {

@@ -48,12 +48,17 @@ class Engine final : public tcp::Events {
   size_t write(tcp::FlowId id, const uint8_t* data, size_t length);
   void end(tcp::FlowId id);
   tcp::ReceiveQueue::View take(tcp::FlowId id, size_t max);
-  // take() and taken() in one, by copy.
-  struct Received {
+  // The next bytes of a flow: lent where they lie, when that is a slab, and copied to `out` otherwise. A
+  // lent slab keeps its bytes, whatever becomes of the flow, until give_back(), which also takes them off
+  // the flow. `ended`, of a copy and of give_back(): as for taken().
+  struct Lent {
+    const uint8_t* data;
     size_t length;
+    uint32_t slab;  // Slabs::kNone: copied, nothing is to be given back
     bool ended;
   };
-  Received receive(tcp::FlowId id, uint8_t* out, size_t max);
+  Lent lend(tcp::FlowId id, uint8_t* out, size_t max);
+  bool give_back(tcp::FlowId id, const Lent& lent);
   // True when the application's half is closed and nothing waits.
   bool taken(tcp::FlowId id, size_t length);
   bool ended(tcp::FlowId id);

@@ -42,6 +42,21 @@ bool Gcm::seal(uint8_t* packet, size_t body) {
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTag, text + body) == 1;
 }
 
+bool Gcm::seal_around(uint8_t* packet, size_t body, size_t head, const uint8_t* data, size_t data_length) {
+  int written = 0;
+  uint8_t* const text = packet + kLengthField;
+  uint8_t* const tail = text + head + data_length;
+  const size_t tail_length = body - head - data_length;
+  EVP_CIPHER_CTX* const context = context_.get();
+  return direction_ == Direction::kSeal && next() &&
+         EVP_EncryptUpdate(context, nullptr, &written, packet, kLengthField) == 1 &&
+         EVP_EncryptUpdate(context, text, &written, text, static_cast<int>(head)) == 1 &&
+         EVP_EncryptUpdate(context, text + head, &written, data, static_cast<int>(data_length)) == 1 &&
+         EVP_EncryptUpdate(context, tail, &written, tail, static_cast<int>(tail_length)) == 1 &&
+         EVP_EncryptFinal_ex(context, text + body, &written) == 1 &&
+         EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTag, text + body) == 1;
+}
+
 bool Gcm::open(uint8_t* packet, size_t body) {
   int written = 0;
   uint8_t* const text = packet + kLengthField;

@@ -38,6 +38,10 @@ class Gcm {
   // Protects `packet` in place: length field, `body` bytes, and room for the tag.
   bool seal(uint8_t* packet, size_t body);
 
+  // The same with `data` in the place of the `data_length` bytes after the first `head` of the body, which
+  // are not looked at: they become the protected data.
+  bool seal_around(uint8_t* packet, size_t body, size_t head, const uint8_t* data, size_t data_length);
+
   // Decrypts in place and checks; on false the packet's content is worthless.
   bool open(uint8_t* packet, size_t body);
 

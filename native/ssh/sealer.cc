@@ -53,7 +53,7 @@ Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint3
     if (room - result.written < overhead) break;
     const size_t want = std::min({max - result.moved, largest, room - result.written - overhead});
     uint8_t* const packet = out + result.written;
-    const auto got = engine.receive(flow, packet + kDataHeader, want);
+    const auto got = engine.lend(flow, packet + kDataHeader, want);
     result.ended = got.ended;
     if (got.length == 0) break;
 
@@ -66,14 +66,21 @@ Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint3
     put32(packet + 6, channel);
     put32(packet + 10, static_cast<uint32_t>(got.length));
     pad(packet + kDataHeader + got.length, padding);
-    if (!gcm_.seal(packet, body)) {
+    bool sealed;
+    if (got.slab == engine::Slabs::kNone) {
+      sealed = gcm_.seal(packet, body);
+    } else {
+      sealed = gcm_.seal_around(packet, body, kDataHeader - kLengthField, got.data, got.length);
+      result.ended = engine.give_back(flow, got);
+    }
+    if (!sealed) {
       result.failed = true;
       break;
     }
     result.written += kLengthField + body + kTag;
     result.moved += got.length;
     ++result.packets;
-    if (got.ended || got.length < want) break;
+    if (result.ended) break;
   }
   return result;
 }

@@ -55,6 +55,12 @@ ReceiveQueue::View ReceiveQueue::peek(engine::Slabs& slabs, size_t max) const {
   return {static_cast<size_t>(slabs.staging() - slabs.memory()), gathered};
 }
 
+ReceiveQueue::InSlab ReceiveQueue::front() const {
+  if (pieces_.empty()) return {engine::Slabs::kNone, nullptr, 0};
+  const Piece& first = pieces_.front();
+  return {first.slab, first.data, first.length};
+}
+
 size_t ReceiveQueue::read(uint8_t* out, size_t max) const {
   size_t copied = 0;
   for (const Piece& piece : pieces_) {

@@ -28,6 +28,14 @@ class ReceiveQueue {
   };
   View peek(engine::Slabs& slabs, size_t max) const;
 
+  // The next bytes where they lie, when that is a slab; otherwise slab kNone.
+  struct InSlab {
+    uint32_t slab;
+    const uint8_t* data;
+    size_t length;
+  };
+  InSlab front() const;
+
   // Copies the next bytes, at most `max`; returns how many.
   size_t read(uint8_t* out, size_t max) const;
 

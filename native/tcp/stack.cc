@@ -236,6 +236,12 @@ ReceiveQueue::View Stack::peek(FlowId id, size_t max) {
   return view;
 }
 
+ReceiveQueue::InSlab Stack::front(FlowId id) {
+  Connection* c = find(id);
+  if (c == nullptr) return {engine::Slabs::kNone, nullptr, 0};
+  return c->received.front();
+}
+
 size_t Stack::read(FlowId id, uint8_t* out, size_t max) {
   Connection* c = find(id);
   if (c == nullptr) return 0;

@@ -73,7 +73,8 @@ class Stack {
   size_t write(FlowId id, const uint8_t* data, size_t length);
   void end(FlowId id);
   ReceiveQueue::View peek(FlowId id, size_t max);
-  // The same by copy; the bytes stay until consume().
+  // The same where the bytes lie, when that is a slab; and by copy. They stay until consume().
+  ReceiveQueue::InSlab front(FlowId id);
   size_t read(FlowId id, uint8_t* out, size_t max);
   // True when the application has closed its half and nothing waits.
   bool consume(FlowId id, size_t length, Time now);
