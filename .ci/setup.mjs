@@ -22,12 +22,15 @@ const NODE_MAJOR_MIN = 20;
 
 /** Debian packages and what each is for. */
 const PACKAGES = {
+  'bind9-dnsutils': 'dig, in tests',
   'ca-certificates': 'npm and curl over TLS',
   clang: 'fuzzers and sanitizers of the native code',
   'clang-format': 'format check of the native code',
   curl: 'the demo',
+  'dnsmasq-base': 'the resolver of tests',
   'doctest-dev': 'the tests of the TCP core',
   'g++': 'the native modules and the load generator',
+  'iputils-ping': 'ping, in tests',
   iproute2: 'ip: namespaces and routes',
   make: 'node-gyp',
   nftables: 'nft',

@@ -48,7 +48,11 @@ function answer(flow: Flow): void {
 
 const native = loadNative();
 const device = native.openTun('local0');
-const engine = new Engine(native, device, MTU, { flow: answer, deviceLost: () => process.exit(1) });
+const engine = new Engine(native, device, MTU, {
+  flow: answer,
+  datagram: () => {},
+  deviceLost: () => process.exit(1),
+});
 const ip = [
   `addr add ${LOCAL_HALF.own} dev local0`,
   `link set local0 mtu ${MTU} txqueuelen 10000 up`,

@@ -75,6 +75,14 @@ inline constexpr int kWriteBatch = 8;
 // Control packets (RST, ICMP errors) that may wait; more are dropped, as a router would.
 inline constexpr size_t kControlQueue = 512;
 
+// Datagrams that wait for JavaScript, and their bytes: a stub resolver sends again, so the newest is
+// dropped when either is reached.
+inline constexpr size_t kDatagramQueue = 1024;
+inline constexpr size_t kDatagramQueueBytes = 1024 * 1024;
+
+// Bytes of datagrams copied to JavaScript at once; room for the largest.
+inline constexpr size_t kDatagramBatchBytes = 128 * 1024;
+
 // Events that may wait for JavaScript before new connects are dropped: a flow has at most four, so only
 // connects that come faster than they are looked at can make more.
 inline constexpr size_t kEventsWaiting = 4 * kFlows;

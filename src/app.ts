@@ -8,8 +8,11 @@ import { NetproxyError, ProblemsError, type Problem } from './core/errors.ts';
 import type { Endpoint } from './core/flow.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK, SSH_USER_TIMEOUT_MS } from './core/limits.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
+import { DnsRelay } from './dns/relay.ts';
 import { Engine } from './engine/engine.ts';
+import { policyDialer } from './forward/dialer.ts';
 import { Forwarder } from './forward/forwarder.ts';
+import { Ping } from './forward/ping.ts';
 import { diagnoseTun } from './netns/diagnose.ts';
 import { describe } from './netns/describe.ts';
 import { planTakeOver, release, takeOver } from './netns/takeover.ts';
@@ -52,16 +55,19 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
   const addresses = await resolveBastion(settings.host, settings.port);
 
   const bastion = makeBastion(config, settings, addresses, native, io);
-  const forwarder = new Forwarder({
-    policy: defaultPolicy(settings.name),
-    upstreams: new Map([[settings.name, bastion]]),
-    log,
-    now: () => performance.now(),
-  });
+  const policy = defaultPolicy(settings.name);
+  const upstreams = new Map([[settings.name, bastion]]);
+  const forwarder = new Forwarder({ policy, upstreams, log, now: () => performance.now() });
+  const dns = new DnsRelay(policyDialer(policy, upstreams));
+  const ping = new Ping(policyDialer(policy, upstreams));
   const device = openTun(native, config.tun.name);
   const lost = Promise.withResolvers<never>();
   const engine = new Engine(native, device, config.tun.mtu, {
     flow: (flow) => forwarder.accept(flow),
+    datagram: (datagram) => {
+      if (datagram.protocol === 'udp') dns.accept(datagram);
+      else ping.accept(datagram);
+    },
     deviceLost: () => lost.reject(new NetproxyError('TUN_LOST', `the TUN device ${device.name} was removed`)),
   });
   // Whoever awaits `lost` sees the rejection; one that comes before or after is no crash of its own.
@@ -106,6 +112,7 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
   } finally {
     process.off('SIGUSR2', tellState);
     engine.abortAll();
+    dns.close();
     await bastion.stop();
     engine.close();
     if (config.onExit === 'open') await release(ipCommand);

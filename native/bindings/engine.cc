@@ -18,6 +18,15 @@ constexpr uint16_t kSmallestMtu = 1280;  // RFC 8200, section 5
 
 constexpr napi_type_tag kEngineTag = {0x6e65'7470'726f'7879, 0x656e'6769'6e65'0001};
 
+packet::Datagram datagram_at(const Napi::CallbackInfo& info, size_t at) {
+  packet::Datagram datagram;
+  if (!info[at].IsTypedArray() || info[at].As<Napi::Uint8Array>().ByteLength() < engine::kDatagramHeader ||
+      !engine::read_datagram_header(info[at].As<Napi::Uint8Array>().Data(), datagram)) {
+    throw Napi::TypeError::New(info.Env(), "header must be a datagram's header");
+  }
+  return datagram;
+}
+
 void call_js(napi_env env, napi_value callback, void*, void*) {
   if (env == nullptr || callback == nullptr) return;
   napi_value undefined;
@@ -42,6 +51,10 @@ Napi::Function EngineObject::define(Napi::Env env) {
                          InstanceMethod<&EngineObject::taken>("taken"),
                          InstanceMethod<&EngineObject::ended>("ended"),
                          InstanceMethod<&EngineObject::settle>("settle"),
+                         InstanceAccessor<&EngineObject::datagram_memory>("datagramMemory"),
+                         InstanceMethod<&EngineObject::datagrams>("datagrams"),
+                         InstanceMethod<&EngineObject::answer>("answer"),
+                         InstanceMethod<&EngineObject::refuse>("refuse"),
                          InstanceMethod<&EngineObject::counters>("counters"),
                          InstanceMethod<&EngineObject::close>("close"),
                      });
@@ -87,6 +100,8 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
       env, engine_->slabs().memory(), Slabs::bytes(),
       [](Napi::Env, void*, std::shared_ptr<Engine>* kept) { delete kept; }, keep));
   events_ = Napi::Persistent(Napi::ArrayBuffer::New(env, limits::kEventBatch * sizeof(Event)));
+  datagrams_ = Napi::Persistent(Napi::ArrayBuffer::New(env, limits::kDatagramBatchBytes));
+  datagram_memory_ = static_cast<uint8_t*>(datagrams_.Value().Data());
   event_memory_ = static_cast<Event*>(events_.Value().Data());
   napi_type_tag_object(env, info.This(), &kEngineTag);
 }
@@ -160,6 +175,25 @@ Napi::Value EngineObject::settle(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), !stopped_ && engine_->settle());
 }
 
+Napi::Value EngineObject::datagrams(const Napi::CallbackInfo& info) {
+  const size_t count = stopped_ ? 0 : engine_->datagrams(datagram_memory_, limits::kDatagramBatchBytes);
+  return Napi::Number::New(info.Env(), static_cast<double>(count));
+}
+
+void EngineObject::answer(const Napi::CallbackInfo& info) {
+  const packet::Datagram request = datagram_at(info, 0);
+  if (!info[1].IsTypedArray() || info[1].As<Napi::Uint8Array>().ByteLength() > packet::kDatagramPayload) {
+    throw Napi::TypeError::New(info.Env(), "payload must be a Uint8Array that fits in a packet");
+  }
+  const auto payload = info[1].As<Napi::Uint8Array>();
+  if (!stopped_) engine_->answer(request, payload.Data(), payload.ByteLength());
+}
+
+void EngineObject::refuse(const Napi::CallbackInfo& info) {
+  const packet::Datagram request = datagram_at(info, 0);
+  if (!stopped_) engine_->refuse(request);
+}
+
 Napi::Value EngineObject::counters(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto snapshot = engine_->snapshot();
@@ -192,6 +226,7 @@ Napi::Value EngineObject::counters(const Napi::CallbackInfo& info) {
   set("droppedMalformed", device.dropped_malformed);
   set("droppedOther", device.dropped_other);
   set("refusedDatagrams", device.refused_datagrams);
+  set("droppedDatagrams", device.dropped_datagrams);
   return result;
 }
 

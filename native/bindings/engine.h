@@ -34,6 +34,10 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   Napi::Value taken(const Napi::CallbackInfo& info);
   Napi::Value ended(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
+  Napi::Value datagram_memory(const Napi::CallbackInfo&) { return datagrams_.Value(); }
+  Napi::Value datagrams(const Napi::CallbackInfo& info);
+  void answer(const Napi::CallbackInfo& info);
+  void refuse(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo&) { stop(); }
 
@@ -41,6 +45,8 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   napi_threadsafe_function notify_ = nullptr;
   Napi::Reference<Napi::ArrayBuffer> memory_;
   Napi::Reference<Napi::ArrayBuffer> events_;
+  Napi::Reference<Napi::ArrayBuffer> datagrams_;
+  uint8_t* datagram_memory_ = nullptr;
   engine::Event* event_memory_ = nullptr;
   bool stopped_ = false;
 };

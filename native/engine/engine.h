@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/datagrams.h"
 #include "engine/events.h"
 #include "engine/slabs.h"
 #include "tcp/stack.h"
@@ -23,8 +24,9 @@ struct DeviceCounters {
   std::atomic<uint64_t> write_errors = 0;
   std::atomic<uint64_t> dropped_fragments = 0;
   std::atomic<uint64_t> dropped_malformed = 0;
-  std::atomic<uint64_t> dropped_other = 0;  // neither TCP nor UDP, or to a multicast address
+  std::atomic<uint64_t> dropped_other = 0;  // no protocol of ours, or to a multicast address
   std::atomic<uint64_t> refused_datagrams = 0;
+  std::atomic<uint64_t> dropped_datagrams = 0;  // for the bounds of the queue
 };
 
 class Engine final : public tcp::Events {
@@ -66,6 +68,12 @@ class Engine final : public tcp::Events {
   // cost no wake-up of the engine thread at all. True when the calls themselves made events.
   bool settle();
 
+  // Moves waiting datagrams to `out` (engine/datagrams.h); 0 means that none is left, and the next one is
+  // told of by an event.
+  size_t datagrams(uint8_t* out, size_t room);
+  void answer(const packet::Datagram& request, const uint8_t* payload, size_t length);
+  void refuse(const packet::Datagram& request);
+
   struct Snapshot {
     size_t flows, pending_dials, slabs_in_use, blocks_in_use, received_bytes;
     tcp::Counters tcp;
@@ -86,6 +94,7 @@ class Engine final : public tcp::Events {
   // Reads at most a batch; false when the TUN had no more.
   bool read_batch();
   void input(const uint8_t* packet, size_t length, uint8_t vnet_flags, uint32_t slab);
+  void input_datagram(const packet::IpPacket& ip, uint8_t vnet_flags);
   void refuse_datagram(const packet::IpPacket& ip);
   void flush();
   void emit(const packet::OutPacket& out);
@@ -111,6 +120,8 @@ class Engine final : public tcp::Events {
   std::vector<tcp::FlowId> written_;  // flows with bulk data since the last settle()
   std::vector<Event> events_;
   size_t events_read_ = 0;
+  Datagrams datagrams_;
+  bool datagrams_told_ = false;
   bool notified_ = false;
   tcp::Time sleeping_until_ = 0;  // when the engine thread will look at the clock; 0: it is awake
 };

@@ -17,6 +17,7 @@ constexpr uint8_t kIcmpUnreachable = 3;
 constexpr uint8_t kIcmpPortUnreachable = 3;
 constexpr uint8_t kIcmp6Unreachable = 1;
 constexpr uint8_t kIcmp6PortUnreachable = 4;
+constexpr uint16_t kDnsPort = 53;
 
 // The kernel vouches for a packet that it made itself and left to be summed up (NEEDS_CSUM), or has
 // checked (DATA_VALID). Anything else is forwarded or raw and is checked here.
@@ -71,12 +72,8 @@ void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint3
     ++device_.dropped_other;
     return;
   }
-  if (ip.protocol == packet::kProtocolUdp) {
-    refuse_datagram(ip);
-    return;
-  }
   if (ip.protocol != packet::kProtocolTcp) {
-    ++device_.dropped_other;
+    input_datagram(ip, vnet_flags);
     return;
   }
   if (!checksum_good(ip, vnet_flags)) {
@@ -91,6 +88,52 @@ void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint3
     slabs_.release(slab);
     read_slab_ = Slabs::kNone;
   }
+}
+
+void Engine::input_datagram(const packet::IpPacket& ip, uint8_t vnet_flags) {
+  const bool vouched = (vnet_flags & (packet::kVnetNeedsChecksum | packet::kVnetDataValid)) != 0;
+  packet::Datagram datagram;
+  switch (packet::parse_datagram(ip, vouched, datagram)) {
+    case packet::DatagramParse::kMalformed:
+      ++device_.dropped_malformed;
+      return;
+    case packet::DatagramParse::kOther:
+      ++device_.dropped_other;
+      return;
+    case packet::DatagramParse::kOk:
+      break;
+  }
+  if (datagram.protocol == packet::DatagramProtocol::kUdp && datagram.destination_port != kDnsPort) {
+    refuse_datagram(ip);
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  if (!datagrams_.push(datagram)) {
+    ++device_.dropped_datagrams;
+  } else if (!datagrams_told_) {
+    datagrams_told_ = true;
+    events_.push_back({.type = EventType::kDatagrams});
+  }
+}
+
+size_t Engine::datagrams(uint8_t* out, size_t room) {
+  const std::lock_guard lock(mutex_);
+  if (datagrams_.empty()) datagrams_told_ = false;
+  return datagrams_.take(out, room);
+}
+
+void Engine::answer(const packet::Datagram& request, const uint8_t* payload, size_t length) {
+  packet::OutPacket out;
+  packet::finish_answer(out, request, payload, length);
+  const std::lock_guard lock(mutex_);
+  emit(out);
+}
+
+void Engine::refuse(const packet::Datagram& request) {
+  packet::OutPacket out;
+  packet::finish_refusal(out, request);
+  const std::lock_guard lock(mutex_);
+  emit(out);
 }
 
 // At once, not silently: a client that tries UDP first (QUIC) falls back to TCP in one local round trip.

@@ -98,6 +98,30 @@ export const SSH_GREETING_BYTES: number = 16 * KIB;
  * below which it is again. Kept in step with `SEND_HIGH_WATER` and `SEND_LOW_WATER` of the engine. */
 export const FLOW_SEND_HIGH_WATER_BYTES: number = 1 * MIB;
 
+// --- DNS and ping ------------------------------------------------------------------------------
+
+/** Milliseconds that a DNS question may take; stub resolvers ask again, or elsewhere, after 5 s. */
+export const DNS_QUERY_DEADLINE_MS: number = 4 * SECOND_MS;
+
+/** Milliseconds that a resolver's channel stays open without a question (RFC 7766, 6.2.3: seconds). */
+export const DNS_IDLE_MS: number = 10 * SECOND_MS;
+
+/** Questions of one resolver that may wait for their answers; more are answered SERVFAIL at once. */
+export const DNS_QUERIES_MAX = 1024;
+
+/** Resolvers in use at once; questions to more are answered SERVFAIL. A host has at most three. */
+export const DNS_RESOLVERS_MAX = 64;
+
+/** Port of the connect that stands for a ping: the one that firewalls close least. */
+export const PING_PROBE_PORT = 443;
+
+/** Milliseconds for which a host counts as reachable, or not, after it was probed. */
+export const PING_VERDICT_MS: number = 5 * SECOND_MS;
+
+/** Hosts that are probed or remembered at once, and pings that may wait for one probe. More are dropped. */
+export const PING_HOSTS_MAX = 256;
+export const PING_WAITING_MAX = 64;
+
 // --- Process -----------------------------------------------------------------------------------
 
 /** Milliseconds that flows may take to finish after SIGTERM before they are reset. Container

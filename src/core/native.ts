@@ -41,6 +41,14 @@ export interface NativeEngine {
    * any of the others. True when those calls made events: `poll` is due.
    */
   settle(): boolean;
+  /** Datagram records (layout: native/engine/datagrams.h); filled by `datagrams`. */
+  readonly datagramMemory: ArrayBuffer;
+  /** Moves waiting datagrams to `datagramMemory`; returns how many. 0 means that none is left. */
+  datagrams(): number;
+  /** Answers the datagram whose record began with `header`; the payload is copied. */
+  answer(header: Uint8Array, payload: Uint8Array): void;
+  /** ICMP: port unreachable for UDP, host unreachable for an echo request. */
+  refuse(header: Uint8Array): void;
   counters(): Readonly<Record<string, number>>;
   /** Ends the thread and closes the TUN. */
   close(): void;

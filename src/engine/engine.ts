@@ -4,10 +4,13 @@
  * Hop 2 of 8 (docs/data-path.md): before it, native/engine reads the TUN; after it, src/forward
  * decides what becomes of a flow.
  */
+import type { AnyDatagram } from '../core/datagram.ts';
 import type { Flow } from '../core/flow.ts';
 import type { Native, NativeEngine, TunDevice } from '../core/native.ts';
+import { readDatagrams } from './datagrams.ts';
 import {
   EVENT_CLOSED,
+  EVENT_DATAGRAMS,
   EVENT_DEVICE_LOST,
   EVENT_DRAINED,
   EVENT_OPENED,
@@ -21,6 +24,8 @@ import { EngineFlow } from './flow.ts';
 export interface EngineHandlers {
   /** A connect waits for its answer. Sets `flow.handlers` before it returns. */
   flow(flow: Flow): void;
+  /** A DNS question by UDP, or a ping. */
+  datagram(datagram: AnyDatagram): void;
   /** The TUN device was removed: no flow will ever be heard of again. */
   deviceLost(): void;
 }
@@ -82,6 +87,15 @@ export class Engine {
     }
   }
 
+  #readDatagrams(): void {
+    for (;;) {
+      const count = this.#native.datagrams();
+      if (count === 0) return;
+      const batch = readDatagrams(this.#native.datagramMemory, count, this.#native);
+      for (const datagram of batch) this.#handlers.datagram(datagram);
+    }
+  }
+
   #dispatch(index: number): void {
     const id = this.#events.flow(index);
     switch (this.#events.type(index)) {
@@ -103,6 +117,9 @@ export class Engine {
         flow?.handlers?.closed(this.#events.end(index));
         break;
       }
+      case EVENT_DATAGRAMS:
+        this.#readDatagrams();
+        break;
       case EVENT_DEVICE_LOST:
         this.#handlers.deviceLost();
         break;

@@ -9,6 +9,7 @@ export const EVENT_READABLE = 2;
 export const EVENT_DRAINED = 3;
 export const EVENT_CLOSED = 4;
 export const EVENT_DEVICE_LOST = 5;
+export const EVENT_DATAGRAMS = 6;
 
 const END: readonly FlowEnd[] = ['finished', 'reset-by-app', 'aborted', 'timed-out'];
 

@@ -64,6 +64,8 @@ test('arguments of the wrong type or range are refused by name', () => {
   assert.throws(() => new Engine(0, 1500, undefined), /onEvents must be a function/);
   assert.throws(() => shared.reject(1, 9), /reason must be from 0 to 3/);
   assert.throws(() => shared.write(1, 'text' as unknown as Uint8Array), /chunk must be a Uint8Array/);
+  assert.throws(() => shared.answer(new Uint8Array(47), new Uint8Array(1)), /header must be a datagram's/);
+  assert.throws(() => shared.refuse(new Uint8Array(48)), /header must be a datagram's/);
   assert.throws(() => shared.take('one' as unknown as number, 1), /flow must be a number/);
 });
 
@@ -87,6 +89,7 @@ test('a closed engine may be closed again and ignores every call', () => {
   engine.close();
   engine.accept(1);
   assert.equal(engine.poll(), 0);
+  assert.equal(engine.datagrams(), 0);
   assert.equal(engine.write(1, new Uint8Array(1)), 0);
   assert.equal(engine.take(1, 1), 0);
   assert.equal(engine.memory.byteLength > 0, true);

@@ -1,6 +1,7 @@
 // Any bytes as an IP packet: nothing is read beyond them, and what is accepted lies within them.
 #include <cstdlib>
 
+#include "packet/datagram.h"
 #include "packet/ip.h"
 #include "wire.h"
 
@@ -16,5 +17,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (ip.length > size) std::abort();
   if (result == packet::IpParse::kFragment && ip.payload == nullptr) return 0;
   if (ip.payload < packet.data() || ip.payload + ip.payload_length > packet.data() + ip.length) std::abort();
+  packet::Datagram datagram;
+  if (packet::parse_datagram(ip, true, datagram) == packet::DatagramParse::kOk) {
+    if (datagram.payload < ip.payload ||
+        datagram.payload + datagram.payload_length > packet.data() + ip.length)
+      std::abort();
+  }
+  packet::parse_datagram(ip, false, datagram);
   return 0;
 }

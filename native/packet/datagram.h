@@ -1,0 +1,41 @@
+// UDP (RFC 768) and ICMP echo (RFC 792, RFC 4443) datagrams.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "packet/ip.h"
+#include "packet/out.h"
+
+namespace netproxy::packet {
+
+enum class DatagramProtocol : uint8_t { kUdp = 1, kEcho = 2 };
+
+// For an echo request the source port is its identifier and the destination port its sequence number.
+struct Datagram {
+  DatagramProtocol protocol = DatagramProtocol::kUdp;
+  uint8_t family = 0;
+  uint16_t source_port = 0;
+  uint16_t destination_port = 0;
+  Address source{};
+  Address destination{};
+  const uint8_t* payload = nullptr;
+  size_t payload_length = 0;
+};
+
+enum class DatagramParse { kOk, kMalformed, kOther };
+
+// Reads a UDP datagram or an echo request. `vouched`: the kernel answers for the checksum. `kOther`: some
+// other protocol or kind of ICMP message.
+DatagramParse parse_datagram(const IpPacket& ip, bool vouched, Datagram& out);
+
+// The largest payload of an answer, over either family.
+inline constexpr size_t kDatagramPayload = 65535 - kIp6Header - 8;
+
+// The answer to `request`: back to its source, as if by its destination. `out` refers to `payload`.
+void finish_answer(OutPacket& out, const Datagram& request, const uint8_t* payload, size_t length);
+
+// ICMP for a datagram that cannot be delivered: port unreachable for UDP, host unreachable for echo.
+void finish_refusal(OutPacket& out, const Datagram& request);
+
+}  // namespace netproxy::packet

@@ -1,0 +1,65 @@
+/**
+ * Answers a ping when its target answers a connect, since SSH carries no ICMP: a connect that is
+ * confirmed or refused proves the host reachable, anything else is passed on as host unreachable.
+ */
+import type { EchoRequest } from '../core/datagram.ts';
+import type { Dialer } from '../core/dialer.ts';
+import { PING_HOSTS_MAX, PING_PROBE_PORT, PING_VERDICT_MS, PING_WAITING_MAX } from '../core/limits.ts';
+
+interface Host {
+  /** Undefined while the probe is under way. */
+  reachable: boolean | undefined;
+  readonly waiting: EchoRequest[];
+}
+
+export class Ping {
+  readonly #dialer: Dialer;
+  readonly #hosts = new Map<string, Host>();
+
+  constructor(dialer: Dialer) {
+    this.#dialer = dialer;
+  }
+
+  /** Beyond the limits a request is dropped, as any router may. */
+  accept(request: EchoRequest): void {
+    const known = this.#hosts.get(request.destination);
+    if (known?.reachable !== undefined) {
+      answer(request, known.reachable);
+    } else if (known !== undefined) {
+      if (known.waiting.length < PING_WAITING_MAX) known.waiting.push(request);
+    } else if (this.#hosts.size < PING_HOSTS_MAX) {
+      this.#probe(request);
+    }
+  }
+
+  #probe(request: EchoRequest): void {
+    const host: Host = { reachable: undefined, waiting: [request] };
+    this.#hosts.set(request.destination, host);
+    const decided = (reachable: boolean): void => {
+      host.reachable = reachable;
+      for (const each of host.waiting.splice(0)) answer(each, reachable);
+      setTimeout(() => this.#hosts.delete(request.destination), PING_VERDICT_MS).unref();
+    };
+    const target = { address: request.destination, port: PING_PROBE_PORT };
+    this.#dialer.dial(
+      target,
+      { address: request.source, port: 0 },
+      {
+        opened: (channel) => {
+          channel.start(NOTHING, NOWHERE, () => {});
+          channel.abort();
+          decided(true);
+        },
+        failed: ({ reason }) => decided(reason === 'refused'),
+      },
+    );
+  }
+}
+
+const NOTHING = { ended: false, take: (): undefined => {}, taken(): void {} };
+const NOWHERE = { write: (): number => 0, end(): void {} };
+
+function answer(request: EchoRequest, reachable: boolean): void {
+  if (reachable) request.answer(request.payload);
+  else request.refuse();
+}
