@@ -64,6 +64,10 @@ void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint3
       return;
     case packet::IpParse::kFragment:
       ++device_.dropped_fragments;
+      // Datagrams are not put together: the sender of a large one learns at once, from its first piece.
+      if (ip.first_fragment && ip.protocol == packet::kProtocolUdp && !ip.multicast_or_broadcast()) {
+        refuse_datagram(ip);
+      }
       return;
     case packet::IpParse::kOk:
       break;

@@ -35,7 +35,9 @@ IpParse parse_ip4(const uint8_t* data, size_t length, IpPacket& out) {
   out.payload = data + header;
   out.payload_length = total - header;
   // More-fragments flag, or an offset.
-  if ((get16(data + 6) & 0x3fff) != 0) return IpParse::kFragment;
+  const uint16_t fragment = get16(data + 6) & 0x3fff;
+  out.first_fragment = fragment == 0x2000;
+  if (fragment != 0) return IpParse::kFragment;
   return IpParse::kOk;
 }
 
@@ -67,6 +69,7 @@ IpParse parse_ip6(const uint8_t* data, size_t length, IpPacket& out) {
       case 44:  // fragment: offset (13 bits), reserved, more-fragments
         if (total - at < 8) return IpParse::kMalformed;
         out.protocol = data[at];
+        out.first_fragment = (get16(data + at + 2) & 0xfff9) == 1;
         if ((get16(data + at + 2) & 0xfff9) != 0) return IpParse::kFragment;
         size = 8;
         break;

@@ -27,6 +27,7 @@ struct IpPacket {
   size_t length = 0;               // of the whole IP packet
   const uint8_t* payload = nullptr;
   size_t payload_length = 0;
+  bool first_fragment = false;  // of several: the one that has the header of the protocol above
 
   bool multicast_or_broadcast() const {
     if (family == 6) return destination[0] == 0xff;

@@ -5,10 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 
 #include "engine/slabs.h"
+#include "tcp/fifo.h"
 
 namespace netproxy::tcp {
 
@@ -41,17 +41,20 @@ class ReceiveQueue {
 
   // Drops the first `length` bytes (at most bytes()).
   void consume(engine::Slabs& slabs, size_t length);
-  void clear(engine::Slabs& slabs) { consume(slabs, bytes_); }
+  void clear(engine::Slabs& slabs) {
+    consume(slabs, bytes_);
+    pieces_.release();
+  }
 
  private:
   struct Piece {
-    uint32_t slab;  // Slabs::kNone: `own` holds the bytes
+    uint32_t slab = engine::Slabs::kNone;  // kNone: `own` holds the bytes
     std::unique_ptr<uint8_t[]> own;
-    size_t capacity;
-    const uint8_t* data;
-    size_t length;
+    size_t capacity = 0;
+    const uint8_t* data = nullptr;
+    size_t length = 0;
   };
-  std::deque<Piece> pieces_;
+  Fifo<Piece> pieces_;
   size_t bytes_ = 0;
 };
 

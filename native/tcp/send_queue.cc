@@ -85,7 +85,7 @@ void SendQueue::consume(BlockPool& pool, size_t length) {
 
 void SendQueue::retire(BlockPool& pool) {
   for (auto& block : blocks_) pool.retire(std::move(block));
-  blocks_.clear();
+  blocks_.release();
   start_ = 0;
   bytes_ = 0;
 }

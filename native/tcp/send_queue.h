@@ -7,11 +7,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
 #include "constants.h"
+#include "tcp/fifo.h"
 
 namespace netproxy::tcp {
 
@@ -53,7 +53,7 @@ class SendQueue {
   void retire(BlockPool& pool);
 
  private:
-  std::deque<std::unique_ptr<Block>> blocks_;
+  Fifo<std::unique_ptr<Block>> blocks_;
   size_t start_ = 0;  // offset of the first byte within the first block
   size_t bytes_ = 0;
 };

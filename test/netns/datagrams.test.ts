@@ -84,6 +84,15 @@ for (const family of ['v4', 'v6'] as const) {
     assert.match(far.stdout, /unreachable/i);
   });
 
+  test(`UDP in fragments is ECONNREFUSED at once (${family})`, async () => {
+    const script = `import socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 443)); s.settimeout(1); s.send(bytes(4000))
+try: s.recv(1)
+except OSError as e: print(type(e).__name__)`;
+    assert.equal((await run('python3', '-c', script, server)).stdout.trim(), 'ConnectionRefusedError');
+  });
+
   test(`UDP to another port is ECONNREFUSED at once (${family})`, async () => {
     const script = `import socket, sys
 s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
