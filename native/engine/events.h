@@ -20,7 +20,14 @@
 
 namespace netproxy::engine {
 
-enum class EventType : uint32_t { kOpened = 1, kReadable = 2, kDrained = 3, kClosed = 4, kDeviceLost = 5, kDatagrams = 6 };
+enum class EventType : uint32_t {
+  kOpened = 1,
+  kReadable = 2,
+  kDrained = 3,
+  kClosed = 4,
+  kDeviceLost = 5,
+  kDatagrams = 6
+};
 
 struct Event {
   EventType type;

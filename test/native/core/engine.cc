@@ -113,9 +113,13 @@ class Upstream {
         std::copy_n(engine_.slabs().memory() + view.offset, length, copy);
         if (length > 0) ended = engine_.taken(flow, length);
       } else {
-        const auto received = engine_.receive(flow, copy, sizeof copy);
-        length = received.length;
-        ended = received.ended;
+        const auto lent = engine_.lend(flow, copy, sizeof copy);
+        length = lent.length;
+        ended = lent.ended;
+        if (lent.slab != engine::Slabs::kNone) {
+          std::copy_n(lent.data, length, copy);
+          ended = engine_.give_back(flow, lent);
+        }
       }
       if (length == 0) break;
       engine_.write(flow, copy, length);
