@@ -79,7 +79,11 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
 
   // For a person or a test that asks a running netproxy what it holds.
   const tellState = (): void => {
-    log.warn({ ...engine.counters(), bastion: bastion.status.state, channels: bastion.size }, 'state');
+    const memory = process.memoryUsage();
+    log.warn(
+      { ...engine.counters(), ...memory, bastion: bastion.status.state, channels: bastion.size },
+      'state',
+    );
   };
   process.on('SIGUSR2', tellState);
 
