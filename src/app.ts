@@ -21,6 +21,7 @@ import { defaultPolicy } from './policy/policy.ts';
 import { Bastion } from './ssh/bastion.ts';
 import { loadIdentity, type Identity } from './ssh/identity.ts';
 import { KnownHosts } from './ssh/known-hosts.ts';
+import { keyLogin } from './ssh/login.ts';
 import { markedSockets } from './ssh/marked-socket.ts';
 import { resolveBastion } from './ssh/resolve.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
@@ -29,7 +30,8 @@ type BastionSettings = Config['bastions'][number];
 
 function identityOf(bastion: BastionSettings): Identity {
   const { identity, identityPassphrase } = bastion.credentials;
-  return loadIdentity(identity.reveal(), bastion.identityFile, identityPassphrase?.reveal());
+  const passphrases = identityPassphrase === undefined ? [] : [identityPassphrase.reveal()];
+  return loadIdentity(identity.reveal(), bastion.identityFile, ...passphrases);
 }
 
 function knownHostsOf(bastion: BastionSettings): KnownHosts {
@@ -136,7 +138,7 @@ function makeBastion(
     hostName: settings.host,
     port: settings.port,
     user: settings.user,
-    identity: identityOf(settings),
+    login: keyLogin(identityOf(settings)),
     knownHosts: knownHostsOf(settings),
     socketFactory: markedSockets(native, FWMARK, SSH_USER_TIMEOUT_MS),
     log,

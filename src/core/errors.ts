@@ -27,6 +27,10 @@ export type ErrorCode =
   | 'INTERNAL'
   | 'SSH_CRYPTO_MISSING'
   | 'SSH_AUTH_REFUSED'
+  | 'AUTH_UNCONFIGURED'
+  | 'AGENT_FAILED'
+  | 'CERTIFICATE_INVALID'
+  | 'CERTIFICATE_EXPIRED'
   | 'HOST_KEY_UNKNOWN'
   | 'HOST_KEY_MISMATCH'
   | 'HOST_KEY_REVOKED'
@@ -81,8 +85,30 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   SSH_AUTH_REFUSED: {
     exit: EXIT_FAILURE,
-    meaning: 'The bastion is the expected one, but did not accept the key for this user.',
+    meaning:
+      'The bastion is the expected one, but did not let the user log in by any of the ways that were tried.',
     hint: "Check the user name, and that the public key is in the user's authorized_keys on the bastion.",
+  },
+  AUTH_UNCONFIGURED: {
+    exit: EXIT_USAGE,
+    meaning:
+      'A method of logging in was asked for without what it needs, such as a password file or a terminal.',
+    hint: 'Give the file that the message names, or leave the method out of "auth".',
+  },
+  AGENT_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning: 'The SSH agent could not be reached, or refused to sign.',
+    hint: 'Check that the socket is mounted, that an agent listens on it ("ssh-add -l"), and that netproxy may use it.',
+  },
+  CERTIFICATE_INVALID: {
+    exit: EXIT_USAGE,
+    meaning: 'A certificate file does not hold an OpenSSH user certificate, or one for another key.',
+    hint: 'Give the -cert.pub file that belongs to the private key; "ssh-keygen -Lf FILE" shows which key it is for.',
+  },
+  CERTIFICATE_EXPIRED: {
+    exit: EXIT_USAGE,
+    meaning: 'The certificate to log in with is no longer valid.',
+    hint: 'Have the key signed again, and put the new certificate in the place of the old one.',
   },
   HOST_KEY_UNKNOWN: {
     exit: EXIT_USAGE,

@@ -51,6 +51,34 @@ export const SSH_CHANNEL_PACKET_BYTES: number = 32 * KIB;
 /** Milliseconds from the start of connect(2) to an authenticated connection. */
 export const SSH_HANDSHAKE_DEADLINE_MS: number = 15 * SECOND_MS;
 
+/** Requests to log in that one connection makes. sshd closes the connection at its sixth refusal
+ * (MaxAuthTries), and counts each as a failure of the user. */
+export const SSH_AUTH_TRIES_MAX = 6;
+
+/** Rounds of questions that one keyboard-interactive login may have; a password and a code need two. */
+export const SSH_AUTH_ROUNDS_MAX = 16;
+
+/** Milliseconds for what a person does: answer a question, or confirm a signature to an agent. sshd
+ * itself waits as long (LoginGraceTime). */
+export const SSH_PERSON_DEADLINE_MS: number = 120 * SECOND_MS;
+
+/** Milliseconds that an SSH agent may take to list its keys, which needs no person. */
+export const AGENT_LIST_DEADLINE_MS: number = 5 * SECOND_MS;
+
+/** Bytes. Longest answer of an SSH agent; OpenSSH's own agent and client have the same bound. */
+export const AGENT_ANSWER_MAX_BYTES: number = 256 * KIB;
+
+/** Keys of an agent that are looked at; OpenSSH refuses longer lists. */
+export const AGENT_KEYS_MAX = 2048;
+
+/** Part of a certificate's life, and milliseconds, at the end of which a warning is due: the shorter
+ * of the two, so that certificates of an hour and of a year are both warned about in time. */
+export const CERTIFICATE_WARNING_PART = 0.1;
+export const CERTIFICATE_WARNING_MS: number = 7 * 24 * 3600 * SECOND_MS;
+
+/** Milliseconds between looks at the certificates. Timers of Node hold no more than 24 days. */
+export const CERTIFICATE_LOOK_MS: number = 60 * SECOND_MS;
+
 /** Milliseconds between SSH keepalives, and how many may go unanswered: a dead bastion is noticed
  * within 20 s even when nothing is sent (users of rivals wait for hours). */
 export const SSH_KEEPALIVE_INTERVAL_MS: number = 5 * SECOND_MS;

@@ -16,8 +16,8 @@ import {
 import type { Log } from '../core/log.ts';
 import { Backoff } from './backoff.ts';
 import { PendingDial } from './dial.ts';
-import type { Identity } from './identity.ts';
 import type { KnownHosts } from './known-hosts.ts';
+import type { Login } from './login.ts';
 import { Session } from './session.ts';
 import type { SocketFactory } from './transport.ts';
 
@@ -39,7 +39,7 @@ export interface BastionOptions {
   readonly hostName: string;
   readonly port: number;
   readonly user: string;
-  readonly identity: Identity;
+  readonly login: Login;
   readonly knownHosts: KnownHosts;
   readonly socketFactory: SocketFactory;
   readonly log: Log;
@@ -56,6 +56,7 @@ const FATAL_CODES: ReadonlySet<string> = new Set([
   'HOST_KEY_MISMATCH',
   'HOST_KEY_REVOKED',
   'SSH_AUTH_REFUSED',
+  'CERTIFICATE_EXPIRED',
   'SSH_CRYPTO_MISSING',
 ]);
 

@@ -1,22 +1,24 @@
-import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
-import { SSH_HANDSHAKE_DEADLINE_MS } from '../core/limits.ts';
+import { SSH_HANDSHAKE_DEADLINE_MS, SSH_PERSON_DEADLINE_MS } from '../core/limits.ts';
 import { CIPHERS, KEY_EXCHANGES, MACS, hostKeyAlgorithms } from './algorithms.ts';
+import { Authenticator } from './auth.ts';
 import { ChannelTable } from './channel-table.ts';
 import type { PendingDial } from './dial.ts';
 import { hostKeyError } from './host-key-error.ts';
-import type { Identity } from './identity.ts';
 import { Keepalive } from './keepalive.ts';
 import type { KnownHosts } from './known-hosts.ts';
+import type { Login } from './login.ts';
 import { Scheduler } from './scheduler.ts';
 import { SendRing } from './send-ring.ts';
 import {
   assertNativeCrypto,
   createClient,
   deliverNatively,
-  onAuthFailure,
   privateSurface,
+  routeAuth,
   routeChannels,
+  sendAuth,
+  sessionId,
 } from './ssh2.ts';
 import type { Client, Protocol } from './ssh2.ts';
 import { Transport } from './transport.ts';
@@ -29,7 +31,7 @@ export interface SessionOptions {
   readonly hostName: string;
   readonly port: number;
   readonly user: string;
-  readonly identity: Identity;
+  readonly login: Login;
   readonly knownHosts: KnownHosts;
   readonly socketFactory: SocketFactory;
 }
@@ -48,9 +50,9 @@ export class Session {
   readonly #client: Client;
   readonly #transport: Transport;
   readonly #table: ChannelTable;
-  readonly #deadline: NodeJS.Timeout;
+  readonly #authenticator: Authenticator;
+  #deadline: NodeJS.Timeout | undefined;
   #keepalive: Keepalive | undefined;
-  #allowedMethods: readonly string[] = [];
   /** The first thing that went wrong: what follows from it says less. */
   #cause: Error | undefined;
   #ended = false;
@@ -61,10 +63,7 @@ export class Session {
     this.#events = events;
     this.#client = createClient();
     this.#transport = new Transport(options.socketFactory, options.endpoint);
-    this.#deadline = setTimeout(
-      () => this.destroy(new Error(`no SSH connection within ${SSH_HANDSHAKE_DEADLINE_MS / 1000} s`)),
-      SSH_HANDSHAKE_DEADLINE_MS,
-    );
+    this.#within(SSH_HANDSHAKE_DEADLINE_MS);
     this.#client.on('error', (error) => {
       this.#cause ??= this.#explain(error);
     });
@@ -74,9 +73,7 @@ export class Session {
     const scheduler = new Scheduler(this.#transport, protocol);
     this.#table = new ChannelTable(protocol, scheduler, new SendRing(this.#transport.socket));
     routeChannels(protocol, this.#table);
-    onAuthFailure(protocol, (methods) => {
-      this.#allowedMethods = methods;
-    });
+    this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
     this.#client.on('handshake', () => {
       deliverNatively(protocol, this.#table);
@@ -119,7 +116,7 @@ export class Session {
   }
 
   #handshake(): void {
-    const { hostName, port, user, identity, knownHosts } = this.#options;
+    const { hostName, port, user, knownHosts } = this.#options;
     this.#client.connect({
       sock: this.#transport.socket,
       username: user,
@@ -138,10 +135,28 @@ export class Session {
         this.#cause ??= error;
         return error === undefined;
       },
-      // One key, one try; the first call has no methods.
-      authHandler: (methods: readonly string[] | null) =>
-        methods === null ? { type: 'publickey', username: user, key: identity.key } : false,
     });
+  }
+
+  #within(ms: number): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => this.destroy(new Error(`no SSH connection within ${ms / 1000} s`)), ms);
+  }
+
+  #logIn(protocol: Protocol): Authenticator {
+    const { hostName: host, user, login } = this.#options;
+    const authenticator = new Authenticator({
+      ...{ host, user, login },
+      send: (method, payload) => sendAuth(protocol, method, payload),
+      sessionId: () => sessionId(protocol),
+      waiting: (person) => this.#within(person ? SSH_PERSON_DEADLINE_MS : SSH_HANDSHAKE_DEADLINE_MS),
+      failed: (error) => {
+        this.#cause ??= error;
+        this.#client.end();
+      },
+    });
+    routeAuth(protocol, authenticator);
+    return authenticator;
   }
 
   #ready(): void {
@@ -176,18 +191,13 @@ export class Session {
     this.#ended = true;
     clearTimeout(this.#deadline);
     this.#keepalive?.stop();
+    this.#authenticator.close();
     this.#events.ended(this.#cause ?? new Error('the bastion closed the connection'), this.#table.lost());
   }
 
-  #explain(error: Error & { level?: string }): Error {
-    if (error.level !== 'client-authentication') return error;
-    const { user, hostName, identity } = this.#options;
-    const allowed = this.#allowedMethods.length > 0 ? this.#allowedMethods.join(', ') : 'none';
-    return new NetproxyError(
-      'SSH_AUTH_REFUSED',
-      `${hostName} refused user "${user}": tried publickey with the ${identity.type} key ${identity.fingerprint}; ` +
-        `the server allows: ${allowed}.`,
-      { cause: error },
-    );
+  /** A server that closes the connection while we log in has refused us; ssh2 gives its reason a code. */
+  #explain(error: Error & { code?: unknown }): Error {
+    if (typeof error.code !== 'number') return error;
+    return this.#authenticator.disconnected(error.message) ?? error;
   }
 }

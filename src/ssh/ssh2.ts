@@ -24,6 +24,10 @@ interface Ssh2Module {
 
 const require = createRequire(import.meta.url);
 
+const { sendPacket } = require('ssh2/lib/protocol/utils.js') as {
+  readonly sendPacket: (protocol: object, packet: Buffer) => void;
+};
+
 /** ssh2's factories of packet ciphers; kex.js takes them out of this module as it is loaded. */
 interface Ssh2Crypto {
   readonly bindingAvailable: boolean;
@@ -116,7 +120,20 @@ interface Handlers {
   CHANNEL_CLOSE: (p: Protocol, recipient: number) => void;
   CHANNEL_REQUEST: (p: Protocol, recipient: number, type: string, wantReply: boolean, data: unknown) => void;
   GLOBAL_REQUEST: (p: Protocol, name: string, wantReply: boolean, data: unknown) => void;
+  SERVICE_ACCEPT: (p: Protocol, name: string) => void;
+  EXT_INFO: (p: Protocol, extensions: readonly { name: string; algs?: string[] }[]) => void;
   USERAUTH_FAILURE: (p: Protocol, methods: string[], partial: boolean) => void;
+  USERAUTH_SUCCESS: (p: Protocol) => void;
+  USERAUTH_PASSWD_CHANGEREQ: (p: Protocol, prompt: string) => void;
+  USERAUTH_PK_OK: (p: Protocol) => void;
+  USERAUTH_INFO_REQUEST: (p: Protocol, name: string, text: string, prompts?: Question[]) => void;
+}
+
+/** A question of keyboard-interactive (RFC 4256 section 3.2). */
+export interface Question {
+  readonly prompt: string;
+  /** False when the answer must not be seen. */
+  readonly echo: boolean;
 }
 
 /** ssh2's protocol engine: the methods that send, and the fields that we read. */
@@ -136,7 +153,12 @@ export interface Protocol {
   ping(): void;
   _handlers: Handlers;
   _kexinit: Buffer | undefined;
-  _kex: { _remoteKexinit: Buffer | undefined } | undefined;
+  _kex: { _remoteKexinit: Buffer | undefined; sessionID?: Buffer } | undefined;
+  /** The method under way: what a message of type 60 means depends on it. */
+  _authsQueue: string[];
+  _packetRW: {
+    write: { allocStart: number; alloc(size: number): Buffer; finalize(packet: Buffer): Buffer };
+  };
   _cipher: object;
   _decipher: { _packet: Uint8Array | null };
 }
@@ -175,6 +197,13 @@ const HANDLER_NAMES = [
   'CHANNEL_CLOSE',
   'CHANNEL_REQUEST',
   'GLOBAL_REQUEST',
+  'SERVICE_ACCEPT',
+  'EXT_INFO',
+  'USERAUTH_FAILURE',
+  'USERAUTH_SUCCESS',
+  'USERAUTH_PASSWD_CHANGEREQ',
+  'USERAUTH_PK_OK',
+  'USERAUTH_INFO_REQUEST',
 ] as const satisfies readonly (keyof Handlers)[];
 
 /** The protocol object of a client whose `connect` was called. Throws when ssh2 is not as we know it. */
@@ -186,7 +215,7 @@ export function privateSurface(client: Client): Protocol {
   for (const name of HANDLER_NAMES) {
     if (typeof protocol._handlers?.[name] !== 'function') missing.push(`_handlers.${name}`);
   }
-  for (const name of ['_kexinit', '_kex', '_cipher', '_decipher'] as const)
+  for (const name of ['_kexinit', '_kex', '_cipher', '_decipher', '_authsQueue', '_packetRW'] as const)
     if (!(name in protocol)) missing.push(name);
   if (missing.length > 0) throw new Error(`ssh2 lacks ${missing.join(', ')}: this version is not supported`);
   return protocol;
@@ -267,13 +296,58 @@ export function routeChannels(protocol: Protocol, events: ChannelEvents): void {
   };
 }
 
-/** Notes which methods the server offers with each refusal. Set before the handshake is over. */
-export function onAuthFailure(protocol: Protocol, note: (methods: readonly string[]) => void): void {
-  const own = protocol._handlers.USERAUTH_FAILURE;
-  protocol._handlers.USERAUTH_FAILURE = (p, methods, partial) => {
-    note(methods);
-    own(p, methods, partial);
+/** What happens while we log in. */
+export interface AuthEvents {
+  /** The keys are agreed on and the host key is trusted: the first request may be made. */
+  begin(): void;
+  /** Signature algorithms that the server takes (RFC 8308 section 3.1). */
+  takes(algorithms: readonly string[]): void;
+  refused(methods: readonly string[], partial: boolean): void;
+  /** The server would take a signature by the key that was asked for. */
+  keyAccepted(): void;
+  asked(name: string, instructions: string, questions: readonly Question[]): void;
+  passwordExpired(): void;
+  succeeded(): void;
+}
+
+/** Has us log in by ourselves: ssh2 knows neither certificates nor what was tried. */
+export function routeAuth(protocol: Protocol, events: AuthEvents): void {
+  const handlers = protocol._handlers;
+  const own = { ...handlers };
+  handlers.SERVICE_ACCEPT = (p, name) => {
+    if (name === 'ssh-userauth') events.begin();
+    else own.SERVICE_ACCEPT(p, name);
   };
+  handlers.EXT_INFO = (p, extensions) => {
+    const algorithms = extensions.find(({ name }) => name === 'server-sig-algs')?.algs;
+    if (algorithms !== undefined) events.takes(algorithms);
+    own.EXT_INFO(p, extensions);
+  };
+  handlers.USERAUTH_FAILURE = (_, methods, partial) => events.refused(methods, partial);
+  handlers.USERAUTH_PK_OK = () => events.keyAccepted();
+  handlers.USERAUTH_INFO_REQUEST = (_, name, text, questions) => events.asked(name, text, questions ?? []);
+  handlers.USERAUTH_PASSWD_CHANGEREQ = () => events.passwordExpired();
+  handlers.USERAUTH_SUCCESS = (p) => {
+    events.succeeded();
+    own.USERAUTH_SUCCESS(p);
+  };
+}
+
+/** Sends a message of `method` while we log in. */
+export function sendAuth(protocol: Protocol, method: string, payload: Buffer): void {
+  protocol._authsQueue.splice(0, Infinity, method);
+  const { write } = protocol._packetRW;
+  const start = write.allocStart;
+  const packet = write.alloc(payload.length);
+  packet.set(payload, start);
+  sendPacket(protocol, write.finalize(packet));
+}
+
+/** What signatures are bound to (RFC 4253 section 7.2). */
+export function sessionId(protocol: Protocol): Buffer {
+  const id = protocol._kex?.sessionID;
+  if (id === undefined) throw new Error('ssh2 lacks _kex.sessionID: this version is not supported');
+  return id;
 }
 
 /**

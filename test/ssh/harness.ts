@@ -12,6 +12,7 @@ import { Bastion } from '../../src/ssh/bastion.ts';
 import type { BastionOptions } from '../../src/ssh/bastion.ts';
 import { readIdentity } from '../../src/ssh/identity.ts';
 import { KnownHosts } from '../../src/ssh/known-hosts.ts';
+import { keyLogin } from '../../src/ssh/login.ts';
 import type { SocketFactory } from '../../src/ssh/transport.ts';
 import type { Sshd } from '../lab/sshd.ts';
 
@@ -277,7 +278,7 @@ export function bastionFor(sshd: Sshd, options: Partial<BastionOptions> = {}): B
     hostName: sshd.address,
     port: sshd.port,
     user: sshd.user,
-    identity: readIdentity(sshd.clientKeyFile),
+    login: keyLogin(readIdentity(sshd.clientKeyFile)),
     knownHosts: KnownHosts.read(sshd.knownHostsFile),
     socketFactory: connectPlain,
     log: new LogLines(),

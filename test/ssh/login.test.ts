@@ -8,6 +8,7 @@ import type { ErrorCode } from '../../src/core/errors.ts';
 import { fingerprint } from '../../src/ssh/fingerprint.ts';
 import { readIdentity } from '../../src/ssh/identity.ts';
 import { KnownHosts } from '../../src/ssh/known-hosts.ts';
+import { keyLogin } from '../../src/ssh/login.ts';
 import { makeKey, startSshd } from '../lab/sshd.ts';
 import type { Sshd } from '../lab/sshd.ts';
 import { bastionFor, connected } from './harness.ts';
@@ -106,12 +107,12 @@ test('of several host keys the server is asked for the type that is known', asyn
 
 test('a key that the bastion does not know is refused, with what was tried and what is allowed', async () => {
   await makeKey(file('stranger'));
-  const error = await refusal({ identity: readIdentity(file('stranger')) });
+  const error = await refusal({ login: keyLogin(readIdentity(file('stranger'))) });
   assert.equal(error.code, 'SSH_AUTH_REFUSED');
   assert.equal(error.exitCode, 1);
   assert.match(
     error.message,
-    /tried publickey with the ssh-ed25519 key SHA256:\S+; the server allows: publickey/,
+    /tried publickey with the ssh-ed25519 key SHA256:\S+ \(\S+\); the server allows: publickey/,
   );
 });
 
@@ -119,7 +120,9 @@ for (const type of ['rsa', 'ecdsa', 'ed25519']) {
   test(`logs in with an encrypted ${type} key`, async () => {
     await makeKey(file(`id_${type}`), type, 'open sesame');
     writeFileSync(sshd.authorizedKeysFile, readFileSync(file(`id_${type}.pub`)), { flag: 'a' });
-    const bastion = await connected(sshd, { identity: readIdentity(file(`id_${type}`), 'open sesame') });
+    const bastion = await connected(sshd, {
+      login: keyLogin(readIdentity(file(`id_${type}`), 'open sesame')),
+    });
     await bastion.stop();
     thrown('KEY_PASSPHRASE_WRONG', () => readIdentity(file(`id_${type}`), 'sesame'));
     thrown('KEY_PASSPHRASE_WRONG', () => readIdentity(file(`id_${type}`), ''));
