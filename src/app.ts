@@ -19,19 +19,17 @@ import { planTakeOver, release, takeOver } from './netns/takeover.ts';
 import { ipCommand } from './netns/ip.ts';
 import { defaultPolicy } from './policy/policy.ts';
 import { Bastion } from './ssh/bastion.ts';
-import { loadIdentity, type Identity } from './ssh/identity.ts';
 import { KnownHosts } from './ssh/known-hosts.ts';
-import { keyLogin } from './ssh/login.ts';
+import { checkAgent, loadLogin, type Login, type Wrong } from './ssh/login.ts';
 import { markedSockets } from './ssh/marked-socket.ts';
 import { resolveBastion } from './ssh/resolve.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
+import { processTerminal } from './ssh/terminal.ts';
 
 type BastionSettings = Config['bastions'][number];
 
-function identityOf(bastion: BastionSettings): Identity {
-  const { identity, identityPassphrase } = bastion.credentials;
-  const passphrases = identityPassphrase === undefined ? [] : [identityPassphrase.reveal()];
-  return loadIdentity(identity.reveal(), bastion.identityFile, ...passphrases);
+function loginOf(bastion: BastionSettings, wrong: Wrong): Login {
+  return loadLogin({ ...bastion.credentials, auth: bastion.auth }, processTerminal(), wrong);
 }
 
 function knownHostsOf(bastion: BastionSettings): KnownHosts {
@@ -138,7 +136,9 @@ function makeBastion(
     hostName: settings.host,
     port: settings.port,
     user: settings.user,
-    login: keyLogin(identityOf(settings)),
+    login: loginOf(settings, (_key, error) => {
+      throw error;
+    }),
     knownHosts: knownHostsOf(settings),
     socketFactory: markedSockets(native, FWMARK, SSH_USER_TIMEOUT_MS),
     log,
@@ -162,17 +162,16 @@ function hostInput(config: HostConfig): { tun: HostConfig['tun']; local: readonl
 async function check(config: Config): Promise<readonly Problem[]> {
   const problems: Problem[] = [];
   for (const [index, bastion] of config.bastions.entries()) {
-    const judge = (key: string, load: () => unknown): void => {
-      try {
-        load();
-      } catch (error) {
-        if (!(error instanceof NetproxyError)) throw error;
-        const { code, message, hint } = error;
-        problems.push({ code, where: `bastions[${index}].${key}`, message, hint });
-      }
+    const wrong: Wrong = (key, { code, message, hint }) => {
+      problems.push({ code, where: `bastions[${index}].${key}`, message, hint });
     };
-    judge('identityFile', () => identityOf(bastion));
-    judge('knownHostsFile', () => knownHostsOf(bastion));
+    await checkAgent(loginOf(bastion, wrong), wrong);
+    try {
+      knownHostsOf(bastion);
+    } catch (error) {
+      if (!(error instanceof NetproxyError)) throw error;
+      wrong('knownHostsFile', error);
+    }
   }
   return problems;
 }

@@ -1,20 +1,42 @@
 import type { Secret } from '../core/secret.ts';
 
+/** Methods of RFC 4252 and RFC 4256. */
+export type AuthMethod = 'publickey' | 'keyboard-interactive' | 'password';
+
 /** One SSH server that may carry flows. */
 export interface BastionConfig {
   readonly name: string;
   readonly host: string;
   readonly port: number;
   readonly user: string;
-  readonly identityFile: string;
-  readonly identityPassphraseFile: string | undefined;
+  readonly identityFile: readonly string[];
+  readonly identityPassphraseFile: readonly string[];
+  readonly certificateFile: readonly string[];
+  /** As written: `true`, `false` or a path. */
+  readonly agent: string | undefined;
+  readonly passwordFile: string | undefined;
+  readonly keyboardInteractiveFile: string | undefined;
+  /** None: those that have what they need, in the usual order. */
+  readonly auth: readonly AuthMethod[];
   readonly knownHostsFile: string;
+}
+
+/** A file as read at start. */
+export interface CredentialFile {
+  readonly file: string;
+  readonly contents: Secret<Buffer>;
 }
 
 /** What the files of a bastion held, as read at start; parsed and judged by `ssh`. */
 export interface BastionCredentials {
-  readonly identity: Secret<Buffer>;
-  readonly identityPassphrase: Secret<string> | undefined;
+  /** Of each identity file; the certificate is the file FILE-cert.pub beside it, when there is one. */
+  readonly identities: readonly (CredentialFile & { readonly certificate?: CredentialFile })[];
+  readonly passphrases: readonly Secret<string>[];
+  readonly certificates: readonly CredentialFile[];
+  /** Path of the agent's socket. */
+  readonly agentSocket: string | undefined;
+  readonly password: Secret<string> | undefined;
+  readonly answers: Secret<readonly string[]> | undefined;
   /** Text of the known_hosts file. */
   readonly knownHosts: string;
 }

@@ -1,49 +1,103 @@
 import { NetproxyError } from '../core/errors.ts';
 import type { Problem } from '../core/errors.ts';
 import { Secret } from '../core/secret.ts';
-import type { BastionConfig, BastionCredentials } from './config.ts';
+import type { BastionCredentials, CredentialFile } from './config.ts';
 import type { ReadFile } from './read-file.ts';
-import type { SettingId } from './settings.ts';
+
+/** A value and the source that gave it. */
+export interface Placed<T> {
+  readonly value: T;
+  /** As in `Given`. */
+  readonly where: string;
+}
+
+/** Paths that the settings of a bastion name. One that is missing or wrong has been reported already. */
+export interface CredentialPaths {
+  readonly identities: readonly Placed<string>[];
+  readonly passphrases: readonly Placed<string>[];
+  readonly certificates: readonly Placed<string>[];
+  readonly password: Placed<string> | undefined;
+  readonly answers: Placed<string> | undefined;
+  readonly knownHosts: Placed<string> | undefined;
+}
+
+/** What OpenSSH calls the certificate of a key (ssh(1), -i). */
+const CERTIFICATE_SUFFIX = '-cert.pub';
 
 /**
  * Reads the files of a bastion. Only that they are there and hold something is judged here; what
- * they hold is the business of `ssh`. `where` says which source named each path.
+ * they hold is the business of `ssh`.
  */
 export function readCredentials(
-  bastion: Partial<BastionConfig>,
-  where: (id: SettingId) => string,
+  paths: CredentialPaths,
+  agentSocket: string | undefined,
   readFile: ReadFile,
   problems: Problem[],
 ): BastionCredentials | undefined {
-  const read = (id: SettingId, path: string | undefined): Buffer | undefined => {
-    // A path that is missing or wrong has been reported already.
-    if (path === undefined) return undefined;
-    const wrong = (message: string, hint?: string): undefined => {
-      const problem = { code: 'CREDENTIAL_UNREADABLE', where: where(id), message } as const;
-      // One flag may name the file of every bastion: its problem is told once.
-      if (problems.some((other) => other.where === problem.where && other.message === message)) return;
-      problems.push(hint === undefined ? problem : { ...problem, hint });
-    };
+  const wrong = (where: string, message: string, hint?: string): undefined => {
+    // One flag may name the file of every bastion: its problem is told once.
+    if (problems.some((other) => other.where === where && other.message === message)) return;
+    const problem = { code: 'CREDENTIAL_UNREADABLE', where, message } as const;
+    problems.push(hint === undefined ? problem : { ...problem, hint });
+  };
+  const read = ({ value, where }: Placed<string>): Buffer | undefined => {
     try {
-      const content = readFile(path);
-      return content.length === 0 ? wrong(`${path}: the file is empty`) : content;
+      const content = readFile(value);
+      return content.length === 0 ? wrong(where, `${value}: the file is empty`) : content;
     } catch (error) {
-      if (error instanceof NetproxyError) return wrong(error.message, error.hint);
+      if (error instanceof NetproxyError) return wrong(where, error.message, error.hint);
       throw error;
     }
   };
-  const identity = read('bastions[].identityFile', bastion.identityFile);
-  const knownHosts = read('bastions[].knownHostsFile', bastion.knownHostsFile);
-  const passphrase = read('bastions[].identityPassphraseFile', bastion.identityPassphraseFile);
-  if (identity === undefined || knownHosts === undefined) return undefined;
+  const line = (path: Placed<string> | undefined): Secret<string> | undefined => {
+    const content = path === undefined ? undefined : read(path);
+    if (path === undefined || content === undefined) return undefined;
+    const [text = ''] = linesOf(content);
+    return text === '' ? wrong(path.where, `${path.value}: the first line is empty`) : new Secret(text);
+  };
+  const file = (path: Placed<string>): CredentialFile[] => {
+    const content = read(path);
+    return content === undefined ? [] : [{ file: path.value, contents: new Secret(content) }];
+  };
+  const identities = paths.identities.flatMap((path) =>
+    file(path).map((identity) => {
+      const certificate = certificateBeside(path.value, readFile);
+      return certificate === undefined ? identity : { ...identity, certificate };
+    }),
+  );
+  const certificates = paths.certificates.flatMap(file);
+  const passphrases = paths.passphrases.flatMap((path) => line(path) ?? []);
+  const password = line(paths.password);
+  const answers = paths.answers === undefined ? undefined : read(paths.answers);
+  const knownHosts = paths.knownHosts === undefined ? undefined : read(paths.knownHosts);
+  if (knownHosts === undefined) return undefined;
   return {
-    identity: new Secret(identity),
-    identityPassphrase: passphrase === undefined ? undefined : new Secret(firstLine(passphrase)),
+    identities,
+    passphrases,
+    certificates,
+    agentSocket,
+    password,
+    answers: answers === undefined ? undefined : new Secret(linesOf(answers)),
     knownHosts: knownHosts.toString('utf8'),
   };
 }
 
-/** Editors end a file with a newline that nobody means as part of the passphrase. */
-function firstLine(content: Buffer): string {
-  return content.toString('utf8').split(/\r?\n/, 1)[0] ?? '';
+/** One that is not there is no problem; one that may not be read is as good as none. */
+function certificateBeside(identity: string, readFile: ReadFile): CredentialFile | undefined {
+  const file = `${identity}${CERTIFICATE_SUFFIX}`;
+  try {
+    const contents = readFile(file);
+    return contents.length === 0 ? undefined : { file, contents: new Secret(contents) };
+  } catch (error) {
+    if (error instanceof NetproxyError) return undefined;
+    throw error;
+  }
+}
+
+/** Editors end a file with a newline that nobody means as part of a secret. */
+function linesOf(content: Buffer): readonly string[] {
+  return content
+    .toString('utf8')
+    .replace(/\r?\n$/, '')
+    .split(/\r?\n/);
 }

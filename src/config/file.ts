@@ -138,7 +138,7 @@ class Walker {
         return [];
       });
       given.set(id, texts);
-    } else if (!list && node.type === 'scalar') {
+    } else if ((!list || SETTINGS.get(id)?.one === true) && node.type === 'scalar') {
       given.set(id, [{ text: node.text, where: `${node.at} ${path}` }]);
     } else if (node.type === 'empty') {
       if (list) given.set(id, []);

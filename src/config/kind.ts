@@ -117,6 +117,18 @@ export const file: Kind<string> = {
   },
 };
 
+/** An SSH agent: whether there is one, or its socket. */
+export const agent: Kind<string> = {
+  placeholder: 'true|FILE',
+  allowed: 'true, false or the path of the socket of an agent',
+  words: ['true', 'false'],
+  parse(text) {
+    if (text === 'true' || text === 'false') return text;
+    if (!text.includes('/')) throw new BadValue('neither true nor false, nor a path with "/"');
+    return file.parse(text);
+  },
+};
+
 /** A short name of ours, used in logs and metrics. */
 export const name: Kind<string> = {
   placeholder: 'NAME',

@@ -2,6 +2,7 @@ import { ProblemsError } from '../core/errors.ts';
 import type { Problem } from '../core/errors.ts';
 import type { BastionConfig, BastionCredentials, Config, HostConfig } from './config.ts';
 import { readCredentials } from './credentials.ts';
+import type { Placed } from './credentials.ts';
 import { readEnvironment } from './environment.ts';
 import type { Environment } from './environment.ts';
 import { readConfigFile } from './file.ts';
@@ -50,6 +51,16 @@ export async function loadHostConfig(sources: Sources): Promise<Loaded<HostConfi
   loader.bastions(false);
   return loader.finish(host);
 }
+
+/** Settings of which a bastion needs one; `auth` alone has the person at the terminal asked. */
+const WAYS_IN = [
+  'bastions[].identityFile',
+  'bastions[].agent',
+  'bastions[].passwordFile',
+  'bastions[].keyboardInteractiveFile',
+  'bastions[].auth',
+] as const satisfies readonly SettingId[];
+const WAYS_IN_TEXT = 'another way to log in: agent, passwordFile, keyboardInteractiveFile, auth';
 
 class Loader {
   readonly #sources: Sources;
@@ -123,17 +134,53 @@ class Loader {
         this.#origins.set(path(key), urlWhere);
         return part as T;
       };
+      const list = <I extends SettingId>(id: I): Placed<SettingValues[I]>[] =>
+        this.#placed(id, given, path(id.slice('bastions[].'.length)));
+      const values = <T>(placed: readonly Placed<T>[]): T[] => placed.map(({ value: each }) => each);
+      const identities = list('bastions[].identityFile');
+      const passphrases = list('bastions[].identityPassphraseFile');
+      const certificates = list('bastions[].certificateFile');
+      const auth = list('bastions[].auth');
+      if (complete && !WAYS_IN.some((id) => this.#given(id, given) !== undefined)) {
+        this.#missing(
+          'bastions[].identityFile',
+          where,
+          'identityFile',
+          ` of a private key, or ${WAYS_IN_TEXT}`,
+        );
+      }
       const bastion: BastionConfig = {
         name: urlWhere === '' ? value('bastions[].name') : fromUrl('name', 'main'),
         host: urlWhere === '' ? value('bastions[].host') : fromUrl('host', url?.host),
         port: urlWhere === '' ? value('bastions[].port') : fromUrl('port', url?.port),
         user: urlWhere === '' ? value('bastions[].user') : fromUrl('user', url?.user),
-        identityFile: value('bastions[].identityFile'),
-        identityPassphraseFile: value('bastions[].identityPassphraseFile'),
+        identityFile: values(identities),
+        identityPassphraseFile: values(passphrases),
+        certificateFile: values(certificates),
+        agent: value('bastions[].agent'),
+        passwordFile: value('bastions[].passwordFile'),
+        keyboardInteractiveFile: value('bastions[].keyboardInteractiveFile'),
+        auth: values(auth),
         knownHostsFile: value('bastions[].knownHostsFile'),
       };
       this.#checkName(bastion.name, this.#given('bastions[].name', given)?.[0]?.where ?? where, names);
-      return { ...bastion, credentials: complete ? this.#credentials(bastion, given, where) : undefined };
+      if (!complete) return { ...bastion, credentials: undefined };
+      const one = (id: SettingId, file: string | undefined): Placed<string> | undefined =>
+        file === undefined ? undefined : { value: file, where: this.#where(id, given) ?? where };
+      const credentials = readCredentials(
+        {
+          identities,
+          passphrases,
+          certificates,
+          password: one('bastions[].passwordFile', bastion.passwordFile),
+          answers: one('bastions[].keyboardInteractiveFile', bastion.keyboardInteractiveFile),
+          knownHosts: one('bastions[].knownHostsFile', bastion.knownHostsFile),
+        },
+        this.#agentSocket(bastion.agent, this.#where('bastions[].agent', given) ?? where),
+        this.#sources.readFile ?? fileReader('CREDENTIAL_UNREADABLE'),
+        this.#problems,
+      );
+      return { ...bastion, credentials };
     });
   }
 
@@ -156,17 +203,20 @@ class Loader {
     });
   }
 
-  #credentials(
-    bastion: BastionConfig,
-    given: FileBastion['given'],
-    where: string,
-  ): BastionCredentials | undefined {
-    const read = this.#sources.readFile ?? fileReader('CREDENTIAL_UNREADABLE');
-    const source = (id: SettingId): string => this.#given(id, given)?.[0]?.where ?? where;
-    return readCredentials(bastion, source, read, this.#problems);
+  /** The path that `agent` stands for. */
+  #agentSocket(agent: string | undefined, where: string): string | undefined {
+    if (agent !== 'true') return agent === 'false' ? undefined : agent;
+    const socket = this.#sources.environment['SSH_AUTH_SOCK'];
+    if (socket !== undefined && socket !== '') return socket;
+    const message = 'found "true", but SSH_AUTH_SOCK, which names the socket of the agent, is not set';
+    if (!this.#problems.some((other) => other.where === where && other.message === message)) {
+      const hint = 'Set SSH_AUTH_SOCK, or give the path of the socket in place of "true".';
+      this.#problems.push({ code: 'CONFIG_INVALID', where, message, hint });
+    }
+    return undefined;
   }
 
-  #missing(id: SettingId, where: string, key: string): void {
+  #missing(id: SettingId, where: string, key: string, more = ''): void {
     const { flag, env, kind } = setting(id);
     const ways = [
       flag && `give --${flag} ${kind.placeholder}`,
@@ -177,7 +227,7 @@ class Loader {
     this.#problems.push({
       code: 'CONFIG_INVALID',
       where,
-      message: `${key} is missing; allowed: ${kind.allowed}`,
+      message: `${key} is missing; allowed: ${kind.allowed}${more}`,
       hint: `${fix[0]?.toUpperCase()}${fix.slice(1)}.`,
     });
   }
@@ -203,9 +253,21 @@ class Loader {
   }
 
   #all<I extends SettingId>(id: I): SettingValues[I][] {
-    const given = this.#given(id, this.#file.given);
-    this.#origins.set(id, origin(given?.[0]));
-    return (given ?? []).flatMap((each) => readValue(setting(id), each, this.#problems) ?? []);
+    return this.#placed(id, this.#file.given, id).map(({ value }) => value);
+  }
+
+  /** The values of a list, each with its place. */
+  #placed<I extends SettingId>(id: I, file: FileSettings['given'], path: string): Placed<SettingValues[I]>[] {
+    const given = this.#given(id, file);
+    this.#origins.set(path, origin(given?.[0]));
+    return (given ?? []).flatMap((each) => {
+      const value = readValue(setting(id), each, this.#problems);
+      return value === undefined ? [] : [{ value, where: each.where }];
+    });
+  }
+
+  #where(id: SettingId, file: FileSettings['given']): string | undefined {
+    return this.#given(id, file)?.[0]?.where;
   }
 }
 

@@ -5,7 +5,7 @@
 import { CONNECT_HOLD_MS, SSH_OPEN_DEADLINE_MS } from '../core/limits.ts';
 import * as kind from './kind.ts';
 import type { BastionUrl, Kind } from './kind.ts';
-import type { HostConfig, LogConfig } from './config.ts';
+import type { AuthMethod, HostConfig, LogConfig } from './config.ts';
 
 /** The headings under which the help and the documentation list the settings, in order. */
 export const GROUPS = ['Configuration', 'Bastion', 'Network', 'Flows', 'Logging'] as const;
@@ -21,6 +21,8 @@ export interface Setting<T = unknown> {
   readonly kind: Kind<T>;
   /** Several values: a list in the file, the flag again, commas in the environment. */
   readonly list?: true;
+  /** Of a list: in the file, a single value stands for a list of one. */
+  readonly one?: true;
   /** As one would write it. Absent without `required`: unset. */
   readonly default?: string;
   /** What a bastion cannot do without. */
@@ -44,6 +46,11 @@ export interface SettingValues {
   'bastions[].user': string;
   'bastions[].identityFile': string;
   'bastions[].identityPassphraseFile': string;
+  'bastions[].certificateFile': string;
+  'bastions[].agent': string;
+  'bastions[].passwordFile': string;
+  'bastions[].keyboardInteractiveFile': string;
+  'bastions[].auth': AuthMethod;
   'bastions[].knownHostsFile': string;
   'tun.name': string;
   'tun.mtu': number;
@@ -108,19 +115,72 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     flag: 'identity',
     env: 'NETPROXY_IDENTITY_FILE',
     kind: kind.file,
-    required: true,
+    list: true,
+    one: true,
     secret: true,
     group: 'Bastion',
-    description: 'Private key to log in with; the flag and the variable hold for every bastion.',
+    description:
+      'Private keys to log in with, or with an agent the public keys of those of its keys to use; flags and variables of this group hold for every bastion.',
   },
   'bastions[].identityPassphraseFile': {
     key: 'bastions[].identityPassphraseFile',
     flag: 'identity-passphrase-file',
     env: 'NETPROXY_IDENTITY_PASSPHRASE_FILE',
     kind: kind.file,
+    list: true,
+    one: true,
     secret: true,
     group: 'Bastion',
-    description: 'File whose first line is the passphrase of the private key, when it has one.',
+    description:
+      'Files whose first line is the passphrase of a private key; each is tried with each encrypted key.',
+  },
+  'bastions[].certificateFile': {
+    key: 'bastions[].certificateFile',
+    flag: 'certificate',
+    env: 'NETPROXY_CERTIFICATE_FILE',
+    kind: kind.file,
+    list: true,
+    one: true,
+    group: 'Bastion',
+    description:
+      'OpenSSH user certificates for the keys; FILE-cert.pub beside a private key FILE is used without being named.',
+  },
+  'bastions[].agent': {
+    key: 'bastions[].agent',
+    flag: 'agent',
+    env: 'NETPROXY_AGENT',
+    kind: kind.agent,
+    group: 'Bastion',
+    description: 'SSH agent whose keys are used; "true" is the one that SSH_AUTH_SOCK names.',
+  },
+  'bastions[].passwordFile': {
+    key: 'bastions[].passwordFile',
+    flag: 'password-file',
+    env: 'NETPROXY_PASSWORD_FILE',
+    kind: kind.file,
+    secret: true,
+    group: 'Bastion',
+    description: 'File whose first line is the password of the user.',
+  },
+  'bastions[].keyboardInteractiveFile': {
+    key: 'bastions[].keyboardInteractiveFile',
+    flag: 'keyboard-interactive-file',
+    env: 'NETPROXY_KEYBOARD_INTERACTIVE_FILE',
+    kind: kind.file,
+    secret: true,
+    group: 'Bastion',
+    description: "File with the answers to the bastion's questions (keyboard-interactive), a line each.",
+  },
+  'bastions[].auth': {
+    key: 'bastions[].auth',
+    flag: 'auth',
+    env: 'NETPROXY_AUTH',
+    kind: kind.oneOf('publickey', 'keyboard-interactive', 'password'),
+    list: true,
+    one: true,
+    group: 'Bastion',
+    description:
+      'Methods to log in by, in order; unset, those that have what they need, in the order of the words.',
   },
   'bastions[].knownHostsFile': {
     key: 'bastions[].knownHostsFile',

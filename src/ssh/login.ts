@@ -172,6 +172,33 @@ export async function agentOffers(login: Login): Promise<readonly Offer[]> {
   return offers.toSorted((a, b) => Number(a.certificate === undefined) - Number(b.certificate === undefined));
 }
 
+/** Whether the agent is there and holds what the settings name. */
+export async function checkAgent(login: Login, wrong: Wrong): Promise<void> {
+  const { agent, agentKeys, certificates } = login;
+  if (agent === undefined) return;
+  let offers: readonly Offer[];
+  try {
+    offers = await agentOffers(login);
+  } catch (error) {
+    if (!(error instanceof NetproxyError)) throw error;
+    wrong('agent', error);
+    return;
+  }
+  const keys = [...login.offers, ...offers].map(({ identity }) => identity.blob);
+  if (keys.length === 0 && agentKeys.length === 0 && login.methods.every((each) => each === 'publickey')) {
+    wrong('agent', new NetproxyError('AGENT_FAILED', `The SSH agent at ${agent.path} holds no keys.`));
+  }
+  for (const blob of agentKeys.filter((wanted) => !keys.some((key) => key.equals(wanted)))) {
+    const which = `the ${blobType(blob)} key ${fingerprint(blob)}`;
+    const message = `The SSH agent at ${agent.path} does not hold ${which}, whose public half is given.`;
+    wrong('identityFile', new NetproxyError('AGENT_FAILED', message));
+  }
+  for (const named of certificates) {
+    if (keys.some((key) => key.equals(named.certificate.keyBlob))) continue;
+    wrong('certificateFile', otherKey(named, 'any of the keys, those of the agent included'));
+  }
+}
+
 function methodsOf(
   { auth, identities }: LoginSettings,
   login: Omit<Login, 'methods'>,

@@ -227,7 +227,7 @@ describe('the command line', () => {
   test('check prints the configuration in effect, masked', async () => {
     const human = await cli(['check', ...bastion(), '--local', '10.0.0.0/8']);
     assert.equal(human.code, 0, human.stderr);
-    assert.match(human.stdout, /^bastions\[0\]\.identityFile +\S+key +--identity$/m);
+    assert.match(human.stdout, /^bastions\[0\]\.identityFile +\[\S+key\] +--identity$/m);
     assert.match(human.stdout, /^local +\[10\.0\.0\.0\/8\] +--local$/m);
     const json = await cli(['check', ...bastion(), '--json']);
     const { settings } = JSON.parse(json.stdout) as {

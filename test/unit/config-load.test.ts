@@ -80,12 +80,18 @@ describe('a configuration in order', () => {
       host: 'bastion.example',
       port: 22,
       user: 'deploy',
-      identityFile: '/key',
-      identityPassphraseFile: undefined,
+      identityFile: ['/key'],
+      identityPassphraseFile: [],
+      certificateFile: [],
+      agent: undefined,
+      passwordFile: undefined,
+      keyboardInteractiveFile: undefined,
+      auth: [],
       knownHostsFile: '/hosts',
     });
-    assert.equal(credentials.identity.reveal().toString(), 'PRIVATE-KEY-BYTES');
-    assert.equal(credentials.identityPassphrase, undefined);
+    assert.equal(credentials.identities[0]?.contents.reveal().toString(), 'PRIVATE-KEY-BYTES');
+    assert.equal(credentials.identities[0].certificate, undefined);
+    assert.deepEqual(credentials.passphrases, []);
     assert.equal(credentials.knownHosts, 'h ssh-ed25519 AAAA\n');
     const { bastions: _, ...host } = config;
     assert.deepEqual(host, {
@@ -132,7 +138,7 @@ connectHold: 90000ms
     });
     assert.deepEqual(byEnvironment.config, byFlags.config);
     assert.deepEqual(byFile.config, byFlags.config);
-    assert.equal(byFile.config.bastions[0]?.credentials.identityPassphrase?.reveal(), 'correct horse');
+    assert.equal(byFile.config.bastions[0]?.credentials.passphrases[0]?.reveal(), 'correct horse');
     assert.equal(byFile.origins.get('tun.mtu'), '/c.yaml:4:13');
     assert.equal(byFile.origins.get('tun.name'), 'default');
     assert.equal(byEnvironment.origins.get('bastions[0].host'), 'NETPROXY_BASTION');
@@ -156,8 +162,8 @@ connectHold: 90000ms
     assert.deepEqual(
       several.config.bastions.map(({ name, identityFile }) => [name, identityFile]),
       [
-        ['a', '/key'],
-        ['b', '/key'],
+        ['a', ['/key']],
+        ['b', ['/key']],
       ],
     );
     const one = await load({ file, flags: complete });
@@ -223,20 +229,109 @@ connectHold: 90000ms
         fc.stringMatching(/^[A-Za-z0-9]{12,40}$/),
         async (key, pass) => {
           const loaded = await load({
-            flags: { ...complete, 'bastions[].identityPassphraseFile': '/pass' },
+            flags: {
+              ...complete,
+              'bastions[].identityPassphraseFile': '/pass',
+              'bastions[].passwordFile': '/pass',
+              'bastions[].keyboardInteractiveFile': '/pass',
+            },
             files: { '/key': key, '/pass': pass },
           });
           const shown = [
             JSON.stringify(describeConfig(loaded)),
             JSON.stringify(loaded.config),
             inspect(loaded.config, { depth: 10, showHidden: true }),
-            String(loaded.config.bastions[0]?.credentials.identity),
+            String(loaded.config.bastions[0]?.credentials.identities[0]?.contents),
+            String(loaded.config.bastions[0]?.credentials.password),
           ].join('\n');
           assert.ok(!shown.includes(key) && !shown.includes(pass), shown);
         },
       ),
       { numRuns: 50 },
     );
+  });
+});
+
+describe('what a bastion is logged in to with', () => {
+  const without = { bastion: complete.bastion, 'bastions[].knownHostsFile': '/hosts' };
+
+  test('may be several keys, with the certificates beside them', async () => {
+    const files = { '/k1': 'ONE', '/k2': 'TWO', '/k2-cert.pub': 'CERTIFICATE', '/c': 'NAMED' };
+    const wanted = [
+      ['/k1', undefined],
+      ['/k2', '/k2-cert.pub'],
+    ];
+    for (const options of [
+      {
+        flags: { ...without, 'bastions[].identityFile': ['/k1', '/k2'], 'bastions[].certificateFile': '/c' },
+      },
+      { flags: without, env: { NETPROXY_IDENTITY_FILE: '/k1,/k2', NETPROXY_CERTIFICATE_FILE: '/c' } },
+      {
+        file: `bastions: [{ name: a, host: h, user: u, identityFile: [/k1, /k2], certificateFile: /c, knownHostsFile: /hosts }]`,
+      },
+    ]) {
+      const { config } = await load({ ...options, files });
+      const { identities, certificates } = config.bastions[0]?.credentials ?? assert.fail();
+      assert.deepEqual(
+        identities.map(({ file, certificate }) => [file, certificate?.file]),
+        wanted,
+      );
+      assert.deepEqual(
+        certificates.map(({ file }) => file),
+        ['/c'],
+      );
+    }
+  });
+
+  test('needs no key when there is another way', async () => {
+    for (const [id, text] of [
+      ['bastions[].passwordFile', '/pass'],
+      ['bastions[].keyboardInteractiveFile', '/pass'],
+      ['bastions[].agent', '/run/agent.sock'],
+      ['bastions[].auth', 'keyboard-interactive'],
+    ] as const) {
+      await load({ flags: { ...without, [id]: text } });
+    }
+    const [problem, ...more] = await problemsOf({ flags: without });
+    assert.equal(more.length, 0);
+    assert.match(problem?.message ?? '', /identityFile is missing; .*agent, passwordFile/);
+  });
+
+  test('is a password or answers without the last newline, whatever its form', async () => {
+    for (const end of ['', '\n', '\r\n']) {
+      const { config } = await load({
+        flags: {
+          ...without,
+          'bastions[].passwordFile': '/secret',
+          'bastions[].keyboardInteractiveFile': '/lines',
+        },
+        files: { '/secret': ` pass word ${end}`, '/lines': `one\n\nthree${end}` },
+      });
+      const { password, answers } = config.bastions[0]?.credentials ?? assert.fail();
+      assert.equal(password?.reveal(), ' pass word ');
+      assert.deepEqual(answers?.reveal(), ['one', '', 'three']);
+    }
+    const [problem] = await problemsOf({
+      flags: { ...without, 'bastions[].passwordFile': '/empty' },
+      files: { '/empty': '\n' },
+    });
+    assert.equal(problem?.code, 'CREDENTIAL_UNREADABLE');
+    assert.match(problem.message, /first line is empty/);
+  });
+
+  test('is the agent of SSH_AUTH_SOCK when asked for by "true"', async () => {
+    const flags = { ...without, 'bastions[].agent': 'true' };
+    const { config } = await load({ flags, env: { SSH_AUTH_SOCK: '/tmp/agent.1' } });
+    assert.equal(config.bastions[0]?.credentials.agentSocket, '/tmp/agent.1');
+    const [problem] = await problemsOf({ flags });
+    assert.match(problem?.message ?? '', /SSH_AUTH_SOCK.* is not set/);
+    const off = await load({
+      flags: { ...flags, 'bastions[].agent': 'false' },
+      env: { SSH_AUTH_SOCK: '/a' },
+    });
+    assert.equal(off.config.bastions[0]?.credentials.agentSocket, undefined);
+    const [wrong] = await problemsOf({ flags: { ...flags, 'bastions[].agent': 'yes' } });
+    assert.match(wrong?.message ?? '', /neither true nor false/);
   });
 });
 
