@@ -3,6 +3,7 @@
 
 #include "bindings/cipher.h"
 #include "bindings/engine.h"
+#include "bindings/link.h"
 #include "bindings/system.h"
 
 namespace {
@@ -12,9 +13,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openTun", Napi::Function::New(env, open_tun, "openTun"));
   exports.Set("connectTcp", Napi::Function::New(env, connect_tcp, "connectTcp"));
   exports.Set("Engine", EngineObject::define(env));
-  exports.Set("ChannelRoutes", RoutesObject::define(env));
   exports.Set("GcmSealer", SealerObject::define(env));
   exports.Set("GcmOpener", OpenerObject::define(env));
+  exports.Set("SshLink", LinkObject::define(env));
   return exports;
 }
 

@@ -66,8 +66,9 @@ inline constexpr uint32_t kPendingDialsPerTarget = 1024;
 // of a closed flow stays unused for almost two hours (512 slots of 65,535 generations each).
 inline constexpr uint32_t kSlotsBeforeReuse = 512;
 
-// Packets handled in one turn before output is flushed.
+// Packets and bytes read in one turn before others have theirs.
 inline constexpr int kReadBatch = 16;
+inline constexpr size_t kReadBatchBytes = 128 * 1024;
 
 // Segments gathered under the lock before they are written without it.
 inline constexpr int kWriteBatch = 8;
@@ -120,6 +121,54 @@ inline constexpr uint8_t kKeepaliveProbes = 5;
 // answer is under way, and an acknowledgement of its own costs two system calls' worth of work. A
 // sender with Nagle's algorithm waits as long for its second small piece.
 inline constexpr uint64_t kAckDelayUs = 1'000;
+
+// Bytes of one SSH channel that may always be on their way to its target. OpenSSH answers after every
+// 128 KiB taken, so less would stop and go; 600 MB/s need about this much on a path without delay.
+inline constexpr uint64_t kInFlightFloor = 192 * 1024;
+
+// Microseconds that a bulk upload may make the others on its connection wait, beside an eighth of the
+// path's own delay.
+inline constexpr uint64_t kQueueDelayUs = 50;
+
+// Microseconds after which the shortest delay seen is forgotten: paths change.
+inline constexpr uint64_t kQueueDelayPeriodUs = 10'000'000;
+
+// Microseconds for which a connection counts as shared after two channels took turns on it.
+inline constexpr uint64_t kSharedUs = 100'000;
+
+// Bytes. What one flow may hand over to its connection in a turn before the next flow has its turn.
+inline constexpr size_t kQuantum = 128 * 1024;
+
+// Bytes. Above this much protected but not yet taken by the socket no flow is given a turn, so that a
+// small write of one flow never waits behind megabytes of another.
+inline constexpr size_t kSendQueueMark = 256 * 1024;
+
+// Bytes. Memory for protected packets of one connection: the mark, a quantum and what it adds, and room for
+// control packets. Only these can make it grow.
+inline constexpr size_t kSendBufferBytes = 512 * 1024;
+
+// Bytes. One read of a connection's socket; 1 MiB measured no better.
+inline constexpr size_t kReceiveBufferBytes = 256 * 1024;
+
+// Bytes of messages for JavaScript above which a connection's socket is not read until they were taken: a
+// server that sends without pause is held up by TCP.
+inline constexpr size_t kInboxBytes = 1024 * 1024;
+
+// Bytes. Receive window of a channel at its opening, and what one whose reader keeps up is topped up to: W
+// bytes limit a download to W per round trip (8 MiB measured 2.5x `ssh -L` at 50 ms). The same numbers as
+// SSH_CHANNEL_WINDOW_INITIAL_BYTES and SSH_CHANNEL_WINDOW_MAX_BYTES in src/core/limits.ts.
+inline constexpr uint64_t kChannelWindow = 2 * 1024 * 1024;
+inline constexpr uint64_t kChannelWindowMax = 8 * 1024 * 1024;
+
+// A window is topped up once this part of it is used: early enough never to run dry, late enough not to
+// send an adjustment with every packet.
+inline constexpr uint64_t kTopUpDivisor = 10;
+
+// Bytes sent for flows in one turn of the engine thread before it looks at the TUN again.
+inline constexpr size_t kServeBytes = 128 * 1024;
+
+// Flows that just woke up which may be served in a row before one that was waiting.
+inline constexpr int kFreshInARow = 8;
 
 // Challenge ACKs a second for all flows (RFC 5961, section 7).
 inline constexpr uint32_t kChallengeAcksPerSecond = 1000;

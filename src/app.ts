@@ -7,7 +7,7 @@ import type { Config, HostConfig } from './config/config.ts';
 import { NetproxyError, ProblemsError, type Problem } from './core/errors.ts';
 import type { Endpoint } from './core/flow.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK, SSH_USER_TIMEOUT_MS } from './core/limits.ts';
-import { loadNative, type Native, type TunDevice } from './core/native.ts';
+import { loadNative, type Native, type NativeEngine, type TunDevice } from './core/native.ts';
 import { DnsRelay } from './dns/relay.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
@@ -54,7 +54,8 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
   if (problems.length > 0) throw new ProblemsError(problems);
   const addresses = await resolveBastion(settings.host, settings.port);
 
-  const bastion = makeBastion(config, settings, addresses, native, io);
+  // No connection is ready before this turn is over, in which the engine is made.
+  const bastion = makeBastion(config, settings, addresses, native, io, () => engine.native);
   const policy = defaultPolicy(settings.name);
   const upstreams = new Map([[settings.name, bastion]]);
   const forwarder = new Forwarder({ policy, upstreams, log, now: () => performance.now() });
@@ -129,6 +130,7 @@ function makeBastion(
   addresses: readonly Endpoint[],
   native: Native,
   { log }: Io,
+  engine: () => NativeEngine,
 ): Bastion {
   return new Bastion({
     name: settings.name,
@@ -141,6 +143,7 @@ function makeBastion(
     }),
     knownHosts: knownHostsOf(settings),
     socketFactory: markedSockets(native, FWMARK, SSH_USER_TIMEOUT_MS),
+    engine,
     log,
     connectHoldMs: config.connectHold,
     dialTimeoutMs: config.dialTimeout,

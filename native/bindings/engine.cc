@@ -27,13 +27,6 @@ packet::Datagram datagram_at(const Napi::CallbackInfo& info, size_t at) {
   return datagram;
 }
 
-void call_js(napi_env env, napi_value callback, void*, void*) {
-  if (env == nullptr || callback == nullptr) return;
-  napi_value undefined;
-  napi_get_undefined(env, &undefined);
-  napi_call_function(env, undefined, callback, 0, nullptr, nullptr);
-}
-
 }  // namespace
 
 Napi::Function EngineObject::define(Napi::Env env) {
@@ -61,11 +54,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
 }
 
 const std::shared_ptr<Engine>& EngineObject::engine_of(Napi::Value value) {
-  bool ours = false;
-  if (!value.IsObject() || napi_check_object_type_tag(value.Env(), value, &kEngineTag, &ours) != napi_ok ||
-      !ours) {
-    throw Napi::TypeError::New(value.Env(), "engine must be an Engine");
-  }
+  check_tag(value, kEngineTag, "engine must be an Engine");
   return Unwrap(value.As<Napi::Object>())->engine_;
 }
 

@@ -20,7 +20,7 @@ int checked(int result, const char* what) {
   return result;
 }
 
-void watch(int poll, int fd) {
+void poll_for_input(int poll, int fd) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.fd = fd;
@@ -42,8 +42,8 @@ Engine::Engine(int tun, const tcp::Config& config, std::function<void()> notify)
     : tun_(tun), notify_(std::move(notify)), stack_(config, slabs_, *this) {
   wake_ = checked(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd");
   poll_ = checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-  watch(poll_, tun_);
-  watch(poll_, wake_);
+  poll_for_input(poll_, tun_);
+  poll_for_input(poll_, wake_);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -57,6 +57,9 @@ void Engine::stop() {
   thread_.join();
   const std::lock_guard lock(mutex_);
   closed_ = true;
+  watches_.clear();
+  joins_.clear();
+  ready_.clear();
   close(tun_);
   close(wake_);
   close(poll_);
@@ -67,21 +70,23 @@ void Engine::run() {
   bool more = false;
   while (!stopping_) {
     int timeout = 0;
-    if (!more) {
+    if (!more && unfinished_.empty()) {
       const std::lock_guard lock(mutex_);
       sleeping_until_ = stack_.output_owed() ? 0 : stack_.next_deadline();
       timeout = wait_for(sleeping_until_);
     }
     bool readable = more;
     if (!more) {
-      epoll_event ready[2];
-      const int count = epoll_wait(poll_, ready, 2, timeout);
+      epoll_event ready[8];
+      const int count = epoll_wait(poll_, ready, 8, timeout);
       for (int i = 0; i < count; ++i) {
         if (ready[i].data.fd == tun_) {
           readable = true;
-        } else {
+        } else if (ready[i].data.fd == wake_) {
           uint64_t ignored;
           [[maybe_unused]] const ssize_t drained = ::read(wake_, &ignored, sizeof ignored);
+        } else {
+          polled(ready[i].data.fd, ready[i].events);
         }
       }
     }
@@ -91,9 +96,91 @@ void Engine::run() {
       sleeping_until_ = 0;
       stack_.advance(now());
     }
+    serve();
     flush();
     notify_if_due();
   }
+}
+
+// Lets outlets take what came for them.
+void Engine::serve() {
+  {
+    const std::lock_guard lock(mutex_);
+    serving_.swap(ready_);
+  }
+  std::vector<std::shared_ptr<Outlet>> again;
+  again.swap(unfinished_);
+  const auto call = [this](const std::shared_ptr<Outlet>& outlet, const std::vector<uint32_t>& channels) {
+    const bool known = std::find(unfinished_.begin(), unfinished_.end(), outlet) != unfinished_.end();
+    if (outlet->serve(channels) && !known) unfinished_.push_back(outlet);
+  };
+  for (size_t at = 0; at < serving_.size();) {
+    const std::shared_ptr<Outlet>& outlet = serving_[at].outlet;
+    std::vector<uint32_t> channels;
+    for (; at < serving_.size() && serving_[at].outlet == outlet; ++at) {
+      const auto& [id, channel, _, drained] = serving_[at];
+      if (drained) {
+        outlet->drained(channel);
+      } else if (channel != kNoChannel) {
+        channels.push_back(channel);
+      }
+    }
+    call(outlet, channels);
+  }
+  serving_.clear();
+  for (const auto& outlet : again) call(outlet, {});
+}
+
+void Engine::polled(int fd, uint32_t events) {
+  std::shared_ptr<Outlet> outlet;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Watch& watch : watches_) {
+      if (watch.fd == fd) outlet = watch.outlet;
+    }
+  }
+  if (outlet == nullptr) return;
+  outlet->polled(events);
+  if (std::find(unfinished_.begin(), unfinished_.end(), outlet) == unfinished_.end()) {
+    unfinished_.push_back(std::move(outlet));
+  }
+}
+
+void Engine::join(tcp::FlowId id, std::shared_ptr<Outlet> outlet, uint32_t channel) {
+  const std::lock_guard lock(mutex_);
+  const size_t slot = id & tcp::kSlotMask;
+  if (slot >= joins_.size()) joins_.resize(slot + 1);
+  joins_[slot] = {.id = id, .channel = channel, .outlet = std::move(outlet)};
+}
+
+void Engine::unjoin(tcp::FlowId id) {
+  const std::lock_guard lock(mutex_);
+  const size_t slot = id & tcp::kSlotMask;
+  if (slot < joins_.size() && joins_[slot].id == id) joins_[slot] = {};
+}
+
+void Engine::serve_again(std::shared_ptr<Outlet> outlet) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  ready_.push_back({.channel = kNoChannel, .outlet = std::move(outlet)});
+  if (sleeping_until_ != 0) wake();
+}
+
+void Engine::watch(int fd, std::shared_ptr<Outlet> outlet) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  epoll_event event{};
+  // Told once each time (EPOLLET, epoll(7)).
+  event.events = EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET;
+  event.data.fd = fd;
+  checked(epoll_ctl(poll_, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+  watches_.push_back({fd, std::move(outlet)});
+}
+
+void Engine::unwatch(int fd) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(watches_, [fd](const Watch& watch) { return watch.fd == fd; });
+  if (!closed_) epoll_ctl(poll_, EPOLL_CTL_DEL, fd, nullptr);
 }
 
 void Engine::flush() {
@@ -134,7 +221,10 @@ void Engine::emit_control() {
 
 void Engine::wake_for_deadline() {
   if (closed_) return;
-  if (stack_.next_deadline() >= sleeping_until_) return;
+  if (stack_.next_deadline() < sleeping_until_) wake();
+}
+
+void Engine::wake() {
   sleeping_until_ = 0;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
@@ -197,6 +287,13 @@ size_t Engine::write(tcp::FlowId id, const uint8_t* data, size_t length) {
   return queued;
 }
 
+size_t Engine::deliver(tcp::FlowId id, const uint8_t* data, size_t length) {
+  const std::lock_guard lock(mutex_);
+  const size_t queued = stack_.write(id, data, length);
+  if (queued <= limits::kInlineWriteBytes) emit_now(id);
+  return queued;
+}
+
 void Engine::end(tcp::FlowId id) {
   const std::lock_guard lock(mutex_);
   stack_.end(id);
@@ -242,7 +339,13 @@ bool Engine::settle() {
     while (stack_.output(out, at)) emit(out);
     wake_for_deadline();
   }
+  // Only the engine thread calls outlets from here.
+  if (!ready_.empty() && sleeping_until_ != 0) wake();
   return events_read_ < events_.size();
+}
+
+void Engine::settle_and_notify() {
+  if (settle()) notify_if_due();
 }
 
 bool Engine::ended(tcp::FlowId id) {
@@ -266,9 +369,28 @@ void Engine::opened(const tcp::Connection& c) {
                      .destination = c.key.destination});
 }
 
-void Engine::readable(tcp::FlowId id) { events_.push_back({.type = EventType::kReadable, .flow = id}); }
+const Engine::Join* Engine::joined(tcp::FlowId id) const {
+  const size_t slot = id & tcp::kSlotMask;
+  const bool is = slot < joins_.size() && joins_[slot].id == id && joins_[slot].outlet != nullptr;
+  return is ? &joins_[slot] : nullptr;
+}
 
-void Engine::drained(tcp::FlowId id) { events_.push_back({.type = EventType::kDrained, .flow = id}); }
+void Engine::readable(tcp::FlowId id) {
+  if (const Join* const join = joined(id)) {
+    ready_.push_back(*join);
+  } else {
+    events_.push_back({.type = EventType::kReadable, .flow = id});
+  }
+}
+
+void Engine::drained(tcp::FlowId id) {
+  if (const Join* const join = joined(id)) {
+    ready_.push_back(*join);
+    ready_.back().drained = true;
+  } else {
+    events_.push_back({.type = EventType::kDrained, .flow = id});
+  }
+}
 
 void Engine::closed(tcp::FlowId id, tcp::End end) {
   events_.push_back({.type = EventType::kClosed, .flow = id, .value = static_cast<uint32_t>(end)});

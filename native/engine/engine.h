@@ -7,12 +7,14 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "engine/datagrams.h"
 #include "engine/events.h"
+#include "engine/outlet.h"
 #include "engine/slabs.h"
 #include "tcp/stack.h"
 
@@ -68,6 +70,21 @@ class Engine final : public tcp::Events {
   // cost no wake-up of the engine thread at all. True when the calls themselves made events.
   bool settle();
 
+  // The same for threads that are in no turn of JavaScript's: it is told of events.
+  void settle_and_notify();
+
+  // From now on `outlet` is told of the flow's bytes and of its drain, under the number `channel`, and
+  // JavaScript is not; of the flow's end JavaScript still is.
+  void join(tcp::FlowId id, std::shared_ptr<Outlet> outlet, uint32_t channel);
+  void unjoin(tcp::FlowId id);
+  // Has the engine thread call the outlet, which has more to do.
+  void serve_again(std::shared_ptr<Outlet> outlet);
+  // As write(), by the engine thread, which sends what is owed when its turn is over.
+  size_t deliver(tcp::FlowId id, const uint8_t* data, size_t length);
+  // Calls the outlet whenever `fd` has become readable or, having been full, takes bytes again.
+  void watch(int fd, std::shared_ptr<Outlet> outlet);
+  void unwatch(int fd);
+
   // Moves waiting datagrams to `out` (engine/datagrams.h); 0 means that none is left, and the next one is
   // told of by an event.
   size_t datagrams(uint8_t* out, size_t room);
@@ -90,7 +107,21 @@ class Engine final : public tcp::Events {
   bool crowded() const override { return events_.size() - events_read_ >= limits::kEventsWaiting; }
 
  private:
+  struct Join {
+    tcp::FlowId id = 0;
+    uint32_t channel = 0;
+    std::shared_ptr<Outlet> outlet;
+    bool drained = false;
+  };
+  static constexpr uint32_t kNoChannel = UINT32_MAX;
+  struct Watch {
+    int fd;
+    std::shared_ptr<Outlet> outlet;
+  };
+
   void run();
+  void serve();
+  void polled(int fd, uint32_t events);
   // Reads at most a batch; false when the TUN had no more.
   bool read_batch();
   void input(const uint8_t* packet, size_t length, uint8_t vnet_flags, uint32_t slab);
@@ -100,8 +131,10 @@ class Engine final : public tcp::Events {
   void emit(const packet::OutPacket& out);
   void emit_now(tcp::FlowId id);
   void emit_control();
+  void wake();
   void wake_for_deadline();
   void notify_if_due();
+  const Join* joined(tcp::FlowId id) const;
   void device_lost();
 
   const int tun_;
@@ -112,12 +145,17 @@ class Engine final : public tcp::Events {
   std::atomic<bool> stopping_ = false;
   bool closed_ = false;  // the TUN is closed: its number may be another file's by now
   DeviceCounters device_;
-  uint32_t read_slab_ = Slabs::kNone;  // engine thread only
+  uint32_t read_slab_ = Slabs::kNone;                // engine thread only
+  std::vector<Join> serving_;                        // engine thread only: taken from ready_
+  std::vector<std::shared_ptr<Outlet>> unfinished_;  // engine thread only: to be called again
 
   std::mutex mutex_;  // guards all below
   Slabs slabs_;
   tcp::Stack stack_;
   std::vector<tcp::FlowId> written_;  // flows with bulk data since the last settle()
+  std::vector<Join> joins_;           // by flow slot; an entry of an earlier flow matches no number
+  std::vector<Join> ready_;           // joined flows with news for their outlets
+  std::vector<Watch> watches_;
   std::vector<Event> events_;
   size_t events_read_ = 0;
   Datagrams datagrams_;

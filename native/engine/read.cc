@@ -31,7 +31,8 @@ bool checksum_good(const packet::IpPacket& ip, uint8_t vnet_flags) {
 }  // namespace
 
 bool Engine::read_batch() {
-  for (int i = 0; i < limits::kReadBatch; ++i) {
+  size_t bytes = 0;
+  for (int i = 0; i < limits::kReadBatch && bytes < limits::kReadBatchBytes; ++i) {
     if (read_slab_ == Slabs::kNone) {
       const std::lock_guard lock(mutex_);
       read_slab_ = slabs_.acquire();
@@ -49,6 +50,7 @@ bool Engine::read_batch() {
     }
     ++device_.packets_in;
     if (size <= static_cast<ssize_t>(sizeof vnet)) continue;
+    bytes += static_cast<size_t>(size);
     input(packet, static_cast<size_t>(size) - sizeof vnet, vnet[0], read_slab_);
     // Bulk data is told of once a batch: a turn of JavaScript costs as much as 64 KiB of work.
     if (static_cast<size_t>(size) < limits::kKeepSlabBytes) notify_if_due();

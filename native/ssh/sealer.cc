@@ -45,6 +45,16 @@ void Sealer::pad(uint8_t* at, size_t length) {
   std::memcpy(at, random_ + random_left_, length);
 }
 
+size_t Sealer::seal_payload(const uint8_t* payload, size_t length, uint8_t* out) {
+  const size_t padding = padding_for(1 + length);
+  const size_t body = 1 + length + padding;
+  put32(out, static_cast<uint32_t>(body));
+  out[kLengthField] = static_cast<uint8_t>(padding);
+  std::memcpy(out + kLengthField + 1, payload, length);
+  pad(out + kLengthField + 1 + length, padding);
+  return gcm_.seal(out, body) ? kLengthField + body + kTag : 0;
+}
+
 Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint32_t channel, size_t max,
                                  size_t largest, uint8_t* out, size_t room) {
   Result result;
@@ -55,7 +65,10 @@ Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint3
     uint8_t* const packet = out + result.written;
     const auto got = engine.lend(flow, packet + kDataHeader, want);
     result.ended = got.ended;
-    if (got.length == 0) break;
+    if (got.length == 0) {
+      result.drained = true;
+      break;
+    }
 
     const size_t unpadded = kDataHeader - kLengthField + got.length;
     const size_t padding = padding_for(unpadded);

@@ -15,11 +15,18 @@ class Sealer {
   // Protects a packet that somebody else has laid out, padding included: length field, body, tag.
   bool seal(uint8_t* packet, size_t length);
 
+  // Lays out and protects one message; `out` has packet_bytes() of room. Returns its bytes, 0 on failure.
+  size_t seal_payload(const uint8_t* payload, size_t length, uint8_t* out);
+  static constexpr size_t packet_bytes(size_t payload) {
+    return kLengthField + 1 + payload + 2 * kBlock + kTag;
+  }
+
   struct Result {
     size_t written = 0;  // bytes of `out`
     size_t moved = 0;    // bytes of the flow
     size_t packets = 0;
-    bool ended = false;  // the application has closed its half and nothing waits
+    bool drained = false;  // the flow has no more now
+    bool ended = false;    // the application has closed its half and nothing waits
     bool failed = false;
   };
   // Moves at most `max` bytes of the flow into packets of at most `largest` data bytes for the channel

@@ -17,6 +17,8 @@ namespace netproxy::tcp {
 
 // Slot (16 bits) and generation of the slot (16 bits): a number from an earlier use matches nothing.
 using FlowId = uint32_t;
+inline constexpr uint32_t kSlotBits = 16;
+inline constexpr uint32_t kSlotMask = (1u << kSlotBits) - 1;
 
 // Microseconds of a monotonic clock that the owner reads.
 using Time = uint64_t;

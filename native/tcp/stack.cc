@@ -9,8 +9,6 @@ namespace netproxy::tcp {
 
 namespace {
 
-constexpr uint32_t kSlotBits = 16;
-constexpr uint32_t kSlotMask = (1u << kSlotBits) - 1;
 static_assert(limits::kFlows <= kSlotMask);
 
 constexpr uint16_t kDefaultMss = 536;  // RFC 9293, 3.7.1, when the option is absent

@@ -22,21 +22,17 @@ export const SSH_QUANTUM_BYTES: number = 128 * KIB;
 
 /** Bytes of one channel that may always be on their way to its target. OpenSSH answers after every 96 KiB
  * taken, so less would stop and go; 600 MB/s need about this much on a path without delay. */
-export const SSH_IN_FLIGHT_FLOOR_BYTES: number = 256 * KIB;
+export const SSH_IN_FLIGHT_FLOOR_BYTES: number = 192 * KIB;
 
 /** Milliseconds that a bulk upload may make the others on its connection wait, beside half the path's
  * own delay. */
-export const SSH_QUEUE_DELAY_MS = 0.25;
+export const SSH_QUEUE_DELAY_MS = 0.05;
 
 /** Milliseconds for which a connection counts as shared after two channels took turns on it. */
 export const SSH_SHARED_MS = 100;
 
 /** Milliseconds after which the shortest delay seen is forgotten: paths change. */
 export const SSH_QUEUE_DELAY_PERIOD_MS: number = 10 * SECOND_MS;
-
-/** Bytes. Packets on their way to the SSH socket are made in a ring of this size: the send queue's mark
- * and a quantum, with room to wrap. */
-export const SSH_SEND_RING_BYTES: number = 1 * MIB;
 
 /** Bytes. Receive window of a channel at its opening; ssh2 and OpenSSH use the same. */
 export const SSH_CHANNEL_WINDOW_INITIAL_BYTES: number = 2 * MIB;

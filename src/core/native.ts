@@ -54,45 +54,68 @@ export interface NativeEngine {
   close(): void;
 }
 
-/** Which flow a channel's data belongs to, for one SSH connection. Channels count from 0. */
-export interface ChannelRoutes {
-  set(channel: number, engine: NativeEngine, flow: number): void;
-  remove(channel: number): void;
-}
-
 /** AES-GCM protection of what is sent (native/ssh/sealer.h). */
 export interface GcmSealer {
-  /** Of the last `sealFlow`: bytes moved, packets made, 1 when the source has ended, 1 on failure. */
-  readonly result: Uint32Array;
   /** Protects a packet that is laid out already, in place: length field, body, room for the tag. */
   seal(packet: Uint8Array): boolean;
-  /**
-   * Moves at most `max` bytes of the flow into CHANNEL_DATA packets of at most `largest` bytes for the
-   * server's `channel`, written to `out` at `offset`; returns the bytes written.
-   */
-  sealFlow(
-    engine: NativeEngine,
-    flow: number,
-    channel: number,
-    max: number,
-    largest: number,
-    out: Uint8Array,
-    offset: number,
-  ): number;
 }
 
 /** AES-GCM protection of what is received (native/ssh/opener.h). */
 export interface GcmOpener {
   /**
-   * Of the last `open`: status (0 more data is needed, 1 a payload, 2 bad length, 3 bad tag, 4 reports
-   * are full), where the payload is (0 in `data`, 1 carried over), its offset and length, packets
-   * opened, number of reports; then the reports: channel, bytes, bytes queued in the engine.
+   * Of the last `open`: status (0 more data is needed, 1 a payload, 2 bad length, 3 bad tag), where the
+   * payload is (0 in `data`, 1 carried over), its offset and length.
    */
   readonly result: Uint32Array;
   /** The payload of the last `open` that lies outside of its `data`, copied. */
   carried(): Buffer;
-  /** Opens packets in place until one is not the data of a routed channel; returns how far it got. */
-  open(data: Uint8Array, at: number, end: number, routes: ChannelRoutes | undefined): number;
+  /** Opens the next packet in place; returns how far it got. */
+  open(data: Uint8Array, at: number, end: number): number;
+}
+
+/**
+ * An SSH connection after its handshake (native/ssh/link.h): moves the bytes of flows without JavaScript,
+ * and passes all other messages through.
+ */
+export interface SshLink {
+  /**
+   * Pairs of kind and channel, filled by `poll`: 1 the flow has ended and all was sent, 2 drained, 3 the
+   * socket is at its end, 4 damaged packets, 5 the server sent more than it was invited to.
+   */
+  readonly news: Uint32Array;
+  /** Sent and received bytes, filled by `readTotals`. */
+  readonly totals: Float64Array;
+  poll(): number;
+  /**
+   * Takes the server's messages, each after its length in four bytes of host order; empty when none
+   * waits. Those taken before count as dealt with.
+   */
+  messages(): Buffer;
+  /** Protects the packet in place and queues it; `flush` sends. False when it cannot be protected. */
+  submit(packet: Uint8Array): boolean;
+  flush(): void;
+  /** New keys. Nothing is opened between a NEWKEYS and `openWith`. */
+  sealWith(sealer: GcmSealer): void;
+  openWith(opener: GcmOpener): void;
+  /** From now on the bytes of `flow` and `channel`, which the server knows as `remote`, are joined. */
+  attach(channel: number, flow: number, remote: number, window: number, largest: number): void;
+  readTotals(channel: number): void;
+  detach(channel: number): void;
+  /** JavaScript gave the flow `bytes` of a message, and `queued` now wait in it. */
+  took(channel: number, bytes: number, queued: number): boolean;
+  /** The server invites more. False when the channel is not attached. */
+  adjust(channel: number, bytes: number): boolean;
+  /** A channel of JavaScript's own sent or received something. */
+  used(channel: number): void;
+  /** More than one channel uses the connection now. */
+  shared(): boolean;
+  /** Bytes that the socket has not taken. */
+  queued(): number;
+  /** Bytes received. */
+  received(): number;
+  /** Asks for the news that the queue has been sent. */
+  wantDrained(): void;
+  close(): void;
 }
 
 export interface Native {
@@ -100,10 +123,20 @@ export interface Native {
   readonly openTun: (name: string) => TunDevice;
   /** Starts a connect on a socket with SO_MARK; returns its fd, which fails or becomes writable later. */
   readonly connectTcp: (address: string, port: number, mark: number, userTimeoutMs: number) => number;
-  readonly ChannelRoutes: new () => ChannelRoutes;
   readonly GcmSealer: new (key: Uint8Array, iv: Uint8Array) => GcmSealer;
-  /** `base` is the first channel number of ours on the wire. */
-  readonly GcmOpener: new (key: Uint8Array, iv: Uint8Array, base: number) => GcmOpener;
+  readonly GcmOpener: new (key: Uint8Array, iv: Uint8Array) => GcmOpener;
+  /**
+   * Uses a duplicate of `fd`. `base` is the first channel number of ours on the wire. `onNews` is called
+   * when `poll` or `messages` has something.
+   */
+  readonly SshLink: new (
+    engine: NativeEngine,
+    fd: number,
+    base: number,
+    sealer: GcmSealer,
+    opener: GcmOpener,
+    onNews: () => void,
+  ) => SshLink;
   readonly Engine: new (fd: number, mtu: number, onEvents: () => void) => NativeEngine;
 }
 

@@ -64,6 +64,11 @@ export class Engine {
     return this.#flows.size;
   }
 
+  /** For whatever native code moves flows' bytes by itself. */
+  get native(): NativeEngine {
+    return this.#native;
+  }
+
   counters(): Readonly<Record<string, number>> {
     return this.#native.counters();
   }

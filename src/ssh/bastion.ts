@@ -14,6 +14,7 @@ import {
   SSH_STABLE_MS,
 } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
+import type { NativeEngine } from '../core/native.ts';
 import { Backoff } from './backoff.ts';
 import { PendingDial } from './dial.ts';
 import type { KnownHosts } from './known-hosts.ts';
@@ -42,6 +43,8 @@ export interface BastionOptions {
   readonly login: Login;
   readonly knownHosts: KnownHosts;
   readonly socketFactory: SocketFactory;
+  /** The engine whose flows are carried; without one, JavaScript moves the bytes. */
+  engine?(): NativeEngine | undefined;
   readonly log: Log;
   /** Milliseconds that a connect waits for the bastion to come (back). */
   readonly connectHoldMs?: number;

@@ -1,14 +1,11 @@
 import { SSH_CHANNEL_PACKET_BYTES, SSH_CHANNEL_WINDOW_INITIAL_BYTES, SSH_SHARED_MS } from '../core/limits.ts';
-import { loadNative } from '../core/native.ts';
-import type { ChannelRoutes } from '../core/native.ts';
 import { SshChannel } from './channel.ts';
 import type { ChannelHost } from './channel.ts';
 import type { PendingDial } from './dial.ts';
+import type { Link } from './link.ts';
 import { openFailure } from './open-failure.ts';
 import { OpenQueue } from './opens.ts';
-import type { Delivery } from './packet-cipher.ts';
 import type { Scheduler } from './scheduler.ts';
-import type { SendRing } from './send-ring.ts';
 import { openDirect } from './ssh2.ts';
 import type { ChannelEvents, OpenConfirmation, Protocol } from './ssh2.ts';
 
@@ -19,20 +16,19 @@ interface Opening {
 }
 
 /** The channels of one connection by number. A number is free again when both sides have closed. */
-export class ChannelTable implements ChannelEvents, ChannelHost, Delivery {
+export class ChannelTable implements ChannelEvents, ChannelHost {
   readonly protocol: Protocol;
-  readonly routes: ChannelRoutes = new (loadNative().ChannelRoutes)();
-  readonly ring: SendRing;
   readonly #scheduler: Scheduler;
+  /** Set when native code moves the bytes of flows. */
+  link: Link | undefined;
   readonly #slots: (Opening | SshChannel | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #queue = new OpenQueue();
   #lastUsed = -1;
   #turnsTakenAt = -Infinity;
 
-  constructor(protocol: Protocol, scheduler: Scheduler, ring: SendRing) {
+  constructor(protocol: Protocol, scheduler: Scheduler) {
     this.protocol = protocol;
-    this.ring = ring;
     this.#scheduler = scheduler;
   }
 
@@ -51,12 +47,17 @@ export class ChannelTable implements ChannelEvents, ChannelHost, Delivery {
   }
 
   used(id: number): void {
+    if (this.link !== undefined) {
+      this.link.native.used(id);
+      return;
+    }
     if (id === this.#lastUsed) return;
     if (this.#lastUsed >= 0) this.#turnsTakenAt = performance.now();
     this.#lastUsed = id;
   }
 
   shared(): boolean {
+    if (this.link !== undefined) return this.link.native.shared();
     return performance.now() - this.#turnsTakenAt < SSH_SHARED_MS;
   }
 
@@ -88,8 +89,14 @@ export class ChannelTable implements ChannelEvents, ChannelHost, Delivery {
     this.#channel(id)?.data(data);
   }
 
-  moved(id: number, bytes: number, queued: number): void {
-    this.#channel(id)?.moved(bytes, queued);
+  /** The application has closed its half, and native code has sent all before. */
+  sourceEnded(id: number): void {
+    this.#channel(id)?.sourceEnded();
+  }
+
+  /** The server sent more than it was invited to. */
+  overrun(id: number): void {
+    this.#channel(id)?.abort();
   }
 
   adjusted(id: number, bytes: number): void {

@@ -4,21 +4,18 @@
  */
 import type { Channel, ChannelEnd } from '../core/dialer.ts';
 import { FLOW_SEND_HIGH_WATER_BYTES, SSH_CHANNEL_PACKET_BYTES } from '../core/limits.ts';
-import type { ChannelRoutes } from '../core/native.ts';
-import type { ByteSink, ByteSource, NativeHalf } from '../core/stream.ts';
+import type { ByteSink, ByteSource } from '../core/stream.ts';
+import type { Link } from './link.ts';
 import { SendCredit } from './send-credit.ts';
-import type { SendRing } from './send-ring.ts';
-import { flowSender, sendData } from './ssh2.ts';
-import type { GcmCipher } from './packet-cipher.ts';
+import { sendData } from './ssh2.ts';
 import type { OpenConfirmation, Protocol } from './ssh2.ts';
 import { ReceiveWindow } from './window.ts';
 
 /** What a channel needs of its connection. */
 export interface ChannelHost {
   readonly protocol: Protocol;
-  /** Where native code finds the flow of a channel's data. */
-  readonly routes: ChannelRoutes;
-  readonly ring: SendRing;
+  /** Set when native code moves the bytes of flows. */
+  readonly link: Link | undefined;
   /** The channel sent or received something. */
   used(id: number): void;
   /** More than one channel uses the connection now. */
@@ -38,12 +35,13 @@ export class SshChannel implements Channel {
 
   readonly #host: ChannelHost;
   readonly #packetBytes: number;
+  readonly #serverWindow: number;
   readonly #credit: SendCredit;
   readonly #receiveWindow = new ReceiveWindow();
   #source: ByteSource | undefined;
   #sink: ByteSink | undefined;
-  #nativeSource: NativeHalf | undefined;
-  #nativeSink: NativeHalf | undefined;
+  /** Set while native code moves the bytes of both halves. */
+  #link: Link | undefined;
   #closed: ((end: ChannelEnd) => void) | undefined;
   #lagging = false;
   #eofSent = false;
@@ -54,6 +52,7 @@ export class SshChannel implements Channel {
     this.id = id;
     this.remoteId = info.sender;
     this.#host = host;
+    this.#serverWindow = info.window;
     this.#credit = new SendCredit(
       info.window,
       () => host.shared(),
@@ -66,19 +65,22 @@ export class SshChannel implements Channel {
     this.#source = source;
     this.#sink = sink;
     this.#closed = closed;
-    this.#nativeSource = source.nativeSource;
-    this.#nativeSink = sink.nativeSink;
-    if (this.#nativeSink !== undefined) {
-      this.#host.routes.set(this.id, this.#nativeSink.engine, this.#nativeSink.flow);
+    const flow = source.nativeSource?.flow;
+    if (this.#host.link === undefined || flow === undefined || sink.nativeSink?.flow !== flow) {
+      this.#host.schedule(this);
+      return;
     }
-    this.#host.schedule(this);
+    this.#link = this.#host.link;
+    this.#link.native.attach(this.id, flow, this.remoteId, this.#serverWindow, this.#packetBytes);
   }
 
   sourceReady(): void {
+    if (this.#link !== undefined) return;
     if (!this.scheduled && this.#source !== undefined && !this.#eofSent) this.#host.schedule(this);
   }
 
   sinkDrained(): void {
+    if (this.#link !== undefined) return;
     this.#lagging = false;
     if (this.#sink !== undefined) this.#topUp();
   }
@@ -93,10 +95,6 @@ export class SshChannel implements Channel {
 
   /** Sends until `quantum` is used up. True when the channel could go on at once. */
   turn(quantum: number): boolean {
-    const sender = this.#nativeSource === undefined ? undefined : flowSender(this.#host.protocol);
-    if (sender !== undefined && this.#nativeSource !== undefined) {
-      return this.#turnNatively(sender, this.#nativeSource, quantum);
-    }
     const protocol = this.#host.protocol;
     for (let left = quantum; left > 0;) {
       const source = this.#source;
@@ -117,27 +115,10 @@ export class SshChannel implements Channel {
     return true;
   }
 
-  #turnNatively(sender: GcmCipher, source: NativeHalf, quantum: number): boolean {
-    if (this.#eofSent) return false;
-    const max = Math.min(quantum, this.#credit.available);
-    // With the window shut only the end can be passed on.
-    if (max === 0) {
-      if (this.#source?.ended === true) this.#sendEof();
-      return false;
-    }
-    const sent = sender.sendFlow(source, this.remoteId, max, this.#packetBytes, this.#host.ring);
-    if (sent.bytes > 0) this.#host.used(this.id);
-    this.#credit.use(sent.bytes, sent.bytes === max);
-    if (sent.ended) this.#sendEof();
-    return !sent.ended && sent.bytes === max && this.#credit.available > 0;
-  }
-
-  /** Native code gave `bytes` to the flow, in which `queued` now wait. */
-  moved(bytes: number, queued: number): void {
-    this.#host.used(this.id);
-    this.#nativeSink?.moved(bytes, false);
-    if (!this.#receiveWindow.use(bytes)) this.abort();
-    else this.#invite(queued);
+  /** The application has closed its half, and native code has sent all before. */
+  sourceEnded(): void {
+    if (this.#source === undefined || this.#eofSent) return;
+    this.#sendEof();
   }
 
   /** The far end sent bytes; `data` is a view of the receive buffer. */
@@ -146,6 +127,10 @@ export class SshChannel implements Channel {
     // After an abort the far end goes on until it has our CLOSE.
     if (sink === undefined) {
       if (!this.#closeSent) this.abort();
+      return;
+    }
+    if (this.#link !== undefined) {
+      this.#link.native.took(this.id, data.length, sink.write(data));
       return;
     }
     if (!this.#receiveWindow.use(data.length) || this.#eofReceived) {
@@ -168,6 +153,10 @@ export class SshChannel implements Channel {
 
   /** The far end invites `bytes` more. */
   adjusted(bytes: number): void {
+    if (this.#link !== undefined) {
+      this.#link.native.adjust(this.id, bytes);
+      return;
+    }
     this.#credit.adjusted(bytes);
     this.sourceReady();
   }
@@ -176,7 +165,6 @@ export class SshChannel implements Channel {
   eof(): void {
     if (this.#eofReceived || this.#sink === undefined) return;
     this.#eofReceived = true;
-    this.#host.routes.remove(this.id);
     this.#sink.end();
     if (this.#eofSent) this.#finish();
   }
@@ -217,17 +205,28 @@ export class SshChannel implements Channel {
 
   #sendClose(): void {
     this.#closeSent = true;
+    // Nothing may follow a CLOSE.
+    this.#unlink();
     this.#host.protocol.channelClose(this.remoteId);
+  }
+
+  #unlink(): void {
+    const link = this.#link;
+    if (link === undefined) return;
+    this.#link = undefined;
+    link.native.readTotals(this.id);
+    const { totals } = link.native;
+    this.#source?.nativeSource?.moved(totals[0] ?? 0, false);
+    this.#sink?.nativeSink?.moved(totals[1] ?? 0, false);
+    link.native.detach(this.id);
   }
 
   /** Lets go of both halves; the answer is to be called with the end. */
   #detach(): ((end: ChannelEnd) => void) | undefined {
     const closed = this.#closed;
-    this.#host.routes.remove(this.id);
+    this.#unlink();
     this.#source = undefined;
     this.#sink = undefined;
-    this.#nativeSource = undefined;
-    this.#nativeSink = undefined;
     this.#closed = undefined;
     return closed;
   }

@@ -1,14 +1,12 @@
 /**
- * AES-GCM packet protection in our own native code, in the place of ssh2's: the same two objects that
- * its `Protocol` expects, and beside them a way for whole runs of channel data to pass between a flow
- * and the socket without being shown to JavaScript.
+ * AES-GCM packet protection in our own native code, in the place of ssh2's: the two objects that its
+ * `Protocol` expects. Once the handshake is done a link (link.ts) has both keys and the socket, and
+ * these pass through what ssh2 sends.
  *
- * Both ways share one invocation counter for each direction (RFC 5647, 7.1), so all packets of a
- * connection go through here once the keys are in use.
+ * All packets of one direction share one invocation counter (RFC 5647, 7.1).
  */
-import type { ChannelRoutes, GcmOpener, GcmSealer, Native } from '../core/native.ts';
-import type { NativeHalf } from '../core/stream.ts';
-import type { SendRing } from './send-ring.ts';
+import type { GcmOpener, GcmSealer, Native } from '../core/native.ts';
+import type { Link } from './link.ts';
 
 const LENGTH_FIELD = 4;
 const TAG = 16;
@@ -17,9 +15,6 @@ const SMALLEST_PADDING = 4;
 
 const STATUS_MORE = 0;
 const STATUS_PAYLOAD = 1;
-const STATUS_REPORTS_FULL = 4;
-const REPORTS_AT = 6;
-const REPORT_WORDS = 3;
 
 /** What ssh2 gives for one direction when keys come into use. */
 export interface OutboundKeys {
@@ -42,15 +37,20 @@ export class GcmCipher {
   /** Read by ssh2 when the keys change. */
   outSeqno: number;
   readonly _onWrite: (packet: Buffer) => void;
-  readonly #sealer: GcmSealer;
+  /** Takes packets in the place of `_onWrite` once it has the socket; outlives these keys. */
+  link: Link | undefined;
+  /** Used by nobody else from the moment at which a link takes over. */
+  readonly sealer: GcmSealer;
   readonly #fillRandom: FillRandom;
   #dead = false;
 
-  constructor(native: Native, keys: OutboundKeys, fillRandom: FillRandom) {
+  constructor(native: Native, keys: OutboundKeys, fillRandom: FillRandom, link: Link | undefined) {
     this.outSeqno = keys.seqno;
     this._onWrite = keys.onWrite;
-    this.#sealer = new native.GcmSealer(keys.cipherKey, keys.cipherIV);
+    this.sealer = new native.GcmSealer(keys.cipherKey, keys.cipherIV);
     this.#fillRandom = fillRandom;
+    this.link = link;
+    link?.native.sealWith(this.sealer);
   }
 
   free(): void {
@@ -72,46 +72,17 @@ export class GcmCipher {
 
   encrypt(packet: Buffer): void {
     if (this.#dead) return;
-    if (!this.#sealer.seal(packet)) throw new Error('sealing a packet');
-    this._onWrite(packet);
+    if (this.link !== undefined) {
+      this.link.submit(packet);
+    } else {
+      if (!this.sealer.seal(packet)) throw new Error('sealing a packet');
+      this._onWrite(packet);
+    }
     this.outSeqno = (this.outSeqno + 1) >>> 0;
   }
-
-  /**
-   * Sends at most `max` bytes of a flow as channel data; returns how many, and whether the half-close
-   * may follow.
-   */
-  sendFlow(
-    half: NativeHalf,
-    channel: number,
-    max: number,
-    largest: number,
-    ring: SendRing,
-  ): { bytes: number; ended: boolean } {
-    if (this.#dead) return { bytes: 0, ended: false };
-    const { memory, offset } = ring.reserve(max);
-    const { result } = this.#sealer;
-    const written = this.#sealer.sealFlow(half.engine, half.flow, channel, max, largest, memory, offset);
-    if (result[3] === 1) throw new Error('sealing channel data');
-    const bytes = result[0] ?? 0;
-    const ended = result[2] === 1;
-    if (written > 0) {
-      this.outSeqno = (this.outSeqno + (result[1] ?? 0)) >>> 0;
-      this._onWrite(ring.commit(written));
-    }
-    if (bytes > 0 || ended) half.moved(bytes, ended);
-    return { bytes, ended };
-  }
 }
 
-/** What native code passed to flows by itself. */
-export interface Delivery {
-  readonly routes: ChannelRoutes;
-  /** `bytes` of `channel` were given to its flow, in which `queued` now wait. */
-  moved(channel: number, bytes: number, queued: number): void;
-}
-
-/** Stands in `Protocol._decipher`. */
+/** Stands in `Protocol._decipher`. Once a link receives, it only holds the keys. */
 export class GcmDecipher {
   /** Read by ssh2 when the keys change. */
   inSeqno: number;
@@ -119,14 +90,13 @@ export class GcmDecipher {
   _onPayload: (payload: Buffer) => unknown;
   /** ssh2's own deciphers keep a split packet here; ours does not. */
   readonly _packet = null;
-  /** Set once channels may be joined to flows. */
-  delivery: Delivery | undefined;
-  readonly #opener: GcmOpener;
+  readonly opener: GcmOpener;
 
-  constructor(native: Native, keys: InboundKeys, base: number) {
+  constructor(native: Native, keys: InboundKeys, link: Link | undefined) {
     this.inSeqno = keys.seqno;
     this._onPayload = keys.onPayload;
-    this.#opener = new native.GcmOpener(keys.decipherKey, keys.decipherIV, base);
+    this.opener = new native.GcmOpener(keys.decipherKey, keys.decipherIV);
+    link?.native.openWith(this.opener);
   }
 
   free(): void {}
@@ -137,33 +107,21 @@ export class GcmDecipher {
    * not what the server's key protected.
    */
   decrypt(data: Buffer, at: number, end: number): number | undefined {
-    const { result } = this.#opener;
+    const { result } = this.opener;
     while (at < end) {
-      at = this.#opener.open(data, at, end, this.delivery?.routes);
-      this.inSeqno = (this.inSeqno + (result[4] ?? 0)) >>> 0;
-      this.#report(result);
+      at = this.opener.open(data, at, end);
       const status = result[0];
       if (status === STATUS_MORE) return undefined;
-      if (status === STATUS_REPORTS_FULL) continue;
       if (status !== STATUS_PAYLOAD) {
         throw new Error(status === 2 ? 'Bad packet length' : 'Message authentication failed');
       }
+      this.inSeqno = (this.inSeqno + 1) >>> 0;
       const start = result[2] ?? 0;
       const payload =
-        result[1] === 0 ? data.subarray(start, start + (result[3] ?? 0)) : this.#opener.carried();
+        result[1] === 0 ? data.subarray(start, start + (result[3] ?? 0)) : this.opener.carried();
       const answer = this._onPayload(payload);
       if (answer !== undefined) return answer === false ? at : (answer as number);
     }
     return undefined;
-  }
-
-  #report(result: Uint32Array): void {
-    const count = result[5] ?? 0;
-    if (count === 0) return;
-    // A copy: what is done about a report may open further packets.
-    const reports = result.slice(REPORTS_AT, REPORTS_AT + count * REPORT_WORDS);
-    for (let i = 0; i < reports.length; i += REPORT_WORDS) {
-      this.delivery?.moved(reports[i]!, reports[i + 1]!, reports[i + 2]!);
-    }
   }
 }

@@ -28,7 +28,7 @@ export class Scheduler {
     this.#transport = transport;
     this.#socket = transport.socket;
     this.#protocol = protocol;
-    this.#socket.on('drain', () => this.#drained());
+    this.#socket.on('drain', () => this.drained());
   }
 
   /** Gives `channel` a place in the round. */
@@ -46,7 +46,11 @@ export class Scheduler {
   run(): void {
     this.#runPlanned = false;
     while (this.#head < this.#waiting.length) {
-      if (this.#socket.writableLength > SSH_SEND_QUEUE_MARK_BYTES || keyExchangeRuns(this.#protocol)) break;
+      if (this.#transport.queued > SSH_SEND_QUEUE_MARK_BYTES) {
+        this.#transport.wantDrained();
+        break;
+      }
+      if (keyExchangeRuns(this.#protocol)) break;
       if (!this.#socket.writable) break;
       const channel = this.#waiting[this.#head++]!;
       channel.scheduled = false;
@@ -59,7 +63,8 @@ export class Scheduler {
     this.#transport.flush();
   }
 
-  #drained(): void {
+  /** The socket's queue was sent. */
+  drained(): void {
     if (this.#head === this.#waiting.length) return;
     if (this.#fills++ === 0) setImmediate(this.#nextTurn);
     if (this.#fills <= FILLS_PER_TURN) this.run();

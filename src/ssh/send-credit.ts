@@ -6,7 +6,7 @@ const GROW = 1.5;
 const SHRINK = 0.85;
 
 /** A queue may add this part of the path's own delay before it counts as one: paths are never still. */
-const JITTER = 0.5;
+const JITTER = 0.125;
 
 /**
  * How much of a channel may be on its way to the target at once, while others use the connection.

@@ -1,5 +1,7 @@
 import type { Endpoint } from '../core/flow.ts';
 import { SSH_HANDSHAKE_DEADLINE_MS, SSH_PERSON_DEADLINE_MS } from '../core/limits.ts';
+import { loadNative } from '../core/native.ts';
+import type { NativeEngine } from '../core/native.ts';
 import { CIPHERS, KEY_EXCHANGES, MACS, hostKeyAlgorithms } from './algorithms.ts';
 import { Authenticator } from './auth.ts';
 import { ChannelTable } from './channel-table.ts';
@@ -7,13 +9,14 @@ import type { PendingDial } from './dial.ts';
 import { hostKeyError } from './host-key-error.ts';
 import { Keepalive } from './keepalive.ts';
 import type { KnownHosts } from './known-hosts.ts';
+import { Link } from './link.ts';
 import type { Login } from './login.ts';
 import { Scheduler } from './scheduler.ts';
-import { SendRing } from './send-ring.ts';
 import {
   assertNativeCrypto,
   createClient,
-  deliverNatively,
+  dispatch,
+  linkConnection,
   privateSurface,
   routeAuth,
   routeChannels,
@@ -34,6 +37,8 @@ export interface SessionOptions {
   readonly login: Login;
   readonly knownHosts: KnownHosts;
   readonly socketFactory: SocketFactory;
+  /** The engine whose flows the connection carries; without one, JavaScript moves the bytes. */
+  engine?(): NativeEngine | undefined;
 }
 
 export interface SessionEvents {
@@ -51,6 +56,7 @@ export class Session {
   readonly #transport: Transport;
   readonly #table: ChannelTable;
   readonly #authenticator: Authenticator;
+  readonly #scheduler: Scheduler;
   #deadline: NodeJS.Timeout | undefined;
   #keepalive: Keepalive | undefined;
   /** The first thing that went wrong: what follows from it says less. */
@@ -67,18 +73,17 @@ export class Session {
     this.#client.on('error', (error) => {
       this.#cause ??= this.#explain(error);
     });
-    this.#client.on('ready', () => this.#ready());
+    // In a turn of its own: the read that brought this is over, and all that came with it is parsed.
+    this.#client.on('ready', () => setImmediate(() => this.#ready()));
     this.#transport.socket.on('close', () => this.#end());
     const protocol = this.#connect();
     const scheduler = new Scheduler(this.#transport, protocol);
-    this.#table = new ChannelTable(protocol, scheduler, new SendRing(this.#transport.socket));
+    this.#scheduler = scheduler;
+    this.#table = new ChannelTable(protocol, scheduler);
     routeChannels(protocol, this.#table);
     this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
-    this.#client.on('handshake', () => {
-      deliverNatively(protocol, this.#table);
-      scheduler.run();
-    });
+    this.#client.on('handshake', () => scheduler.run());
   }
 
   /** Channels and opens under way. */
@@ -99,7 +104,7 @@ export class Session {
   /** Closes without a word. */
   destroy(cause: Error): void {
     this.#cause ??= cause;
-    this.#transport.socket.destroy();
+    this.#transport.destroy();
   }
 
   /** Starts the handshake. Should ssh2 refuse, nothing is left behind. */
@@ -161,8 +166,10 @@ export class Session {
 
   #ready(): void {
     clearTimeout(this.#deadline);
+    if (this.#ended) return;
     const protocol = this.#table.protocol;
     this.#transport.receiveInPlace(protocol);
+    this.#link(protocol);
     this.#keepalive = new Keepalive(
       () => this.#transport.received,
       () => protocol.ping(),
@@ -170,6 +177,25 @@ export class Session {
     );
     this.#cureNagle();
     this.#events.ready();
+  }
+
+  /** From here on native code has the socket. */
+  #link(protocol: Protocol): void {
+    const engine = this.#options.engine?.();
+    if (engine === undefined) return;
+    const table = this.#table;
+    table.link = linkConnection(protocol, (keys, base) =>
+      this.#transport.linkBy(
+        (fd) =>
+          new Link(loadNative(), engine, fd, base, keys, {
+            message: (payload) => dispatch(protocol, payload),
+            ended: (id) => table.sourceEnded(id),
+            overrun: (id) => table.overrun(id),
+            drained: () => this.#scheduler.drained(),
+            failed: (error) => this.destroy(error),
+          }),
+      ),
+    );
   }
 
   /**

@@ -8,8 +8,10 @@ import { createRequire } from 'node:module';
 import type { Client as Ssh2Client, ParsedKey } from 'ssh2';
 import { NetproxyError } from '../core/errors.ts';
 import { loadNative } from '../core/native.ts';
+import type { GcmOpener, GcmSealer } from '../core/native.ts';
+import type { Link } from './link.ts';
 import { GcmCipher, GcmDecipher } from './packet-cipher.ts';
-import type { Delivery, InboundKeys, OutboundKeys } from './packet-cipher.ts';
+import type { InboundKeys, OutboundKeys } from './packet-cipher.ts';
 import { pooledRandomFill } from './padding.ts';
 
 export type { ParsedKey } from 'ssh2';
@@ -32,13 +34,19 @@ const { sendPacket } = require('ssh2/lib/protocol/utils.js') as {
 interface Ssh2Crypto {
   readonly bindingAvailable: boolean;
   createCipher: (config: { outbound: OutboundKeys & { cipherInfo: { sslName: string } } }) => unknown;
-  createDecipher: (config: { inbound: InboundKeys & { decipherInfo: { sslName: string } } }) => unknown;
+  createDecipher: (config: {
+    inbound: InboundKeys & { decipherInfo: { sslName: string } };
+    outbound: OutboundKeys;
+  }) => unknown;
 }
 
 const AES_GCM: ReadonlySet<string> = new Set(['aes-128-gcm', 'aes-256-gcm']);
 
 /** Our channel numbers start here, far from those that ssh2's own channel manager counts up from 0. */
 const CHANNEL_ID_BASE = 0x1000_0000;
+
+/** The links of connections, by the function that ssh2 gives every cipher of one connection. */
+const links = new WeakMap<object, Link>();
 
 const { Client: ClientClass, utils, nativeCrypto } = loadSsh2();
 
@@ -62,24 +70,51 @@ function loadSsh2(): Ssh2Module & { readonly nativeCrypto: boolean } {
 /** Has AES-GCM done by our own native code, which can pass data on without JavaScript. */
 function useOwnGcm(ciphers: Ssh2Crypto, fillRandom: typeof crypto.randomFillSync): void {
   const { createCipher, createDecipher } = ciphers;
-  ciphers.createCipher = (config) =>
-    AES_GCM.has(config.outbound.cipherInfo.sslName)
-      ? new GcmCipher(loadNative(), config.outbound, fillRandom)
-      : createCipher(config);
-  ciphers.createDecipher = (config) =>
-    AES_GCM.has(config.inbound.decipherInfo.sslName)
-      ? new GcmDecipher(loadNative(), config.inbound, CHANNEL_ID_BASE)
-      : createDecipher(config);
+  ciphers.createCipher = (config) => {
+    const { outbound } = config;
+    const link = links.get(outbound.onWrite);
+    if (AES_GCM.has(outbound.cipherInfo.sslName)) {
+      return new GcmCipher(loadNative(), outbound, fillRandom, link);
+    }
+    if (link !== undefined) throw changed();
+    return createCipher(config);
+  };
+  ciphers.createDecipher = (config) => {
+    const link = links.get(config.outbound.onWrite);
+    if (AES_GCM.has(config.inbound.decipherInfo.sslName)) {
+      return new GcmDecipher(loadNative(), config.inbound, link);
+    }
+    if (link !== undefined) throw changed();
+    return createDecipher(config);
+  };
 }
 
-/** From now on the data of channels with a route passes JavaScript by. To be called again after every key exchange. */
-export function deliverNatively(protocol: Protocol, delivery: Delivery): void {
-  if (protocol._decipher instanceof GcmDecipher) protocol._decipher.delivery = delivery;
+/** A link has the socket, and knows these ciphers only. */
+function changed(): Error {
+  return new Error('the server changed to a cipher of another kind');
 }
 
-/** What sends a flow's bytes natively under the present keys; `undefined` with other ciphers. */
-export function flowSender(protocol: Protocol): GcmCipher | undefined {
-  return protocol._cipher instanceof GcmCipher ? protocol._cipher : undefined;
+/**
+ * Gives the connection to the link that `make` returns: it sends and receives all that follows. Undefined,
+ * and nothing is changed, with ciphers that are not ours and while keys are exchanged.
+ */
+export function linkConnection(
+  protocol: Protocol,
+  make: (keys: { readonly sealer: GcmSealer; readonly opener: GcmOpener }, base: number) => Link | undefined,
+): Link | undefined {
+  const { _cipher: cipher, _decipher: decipher } = protocol;
+  if (!(cipher instanceof GcmCipher) || !(decipher instanceof GcmDecipher)) return undefined;
+  if (keyExchangeRuns(protocol)) return undefined;
+  const link = make({ sealer: cipher.sealer, opener: decipher.opener }, CHANNEL_ID_BASE);
+  if (link === undefined) return undefined;
+  cipher.link = link;
+  links.set(protocol._onWrite, link);
+  return link;
+}
+
+/** Has ssh2 deal with a message that the link received. */
+export function dispatch(protocol: Protocol, payload: Buffer): void {
+  protocol._decipher._onPayload(payload);
 }
 
 /** Throws when ssh2 would fall back to its far slower ciphers in JavaScript. */
@@ -160,7 +195,8 @@ export interface Protocol {
     write: { allocStart: number; alloc(size: number): Buffer; finalize(packet: Buffer): Buffer };
   };
   _cipher: object;
-  _decipher: { _packet: Uint8Array | null };
+  _onWrite: (packet: Buffer) => void;
+  _decipher: { _packet: Uint8Array | null; _onPayload: (payload: Buffer) => unknown };
 }
 
 /** What our channels are told, by our own channel number. */
@@ -215,7 +251,15 @@ export function privateSurface(client: Client): Protocol {
   for (const name of HANDLER_NAMES) {
     if (typeof protocol._handlers?.[name] !== 'function') missing.push(`_handlers.${name}`);
   }
-  for (const name of ['_kexinit', '_kex', '_cipher', '_decipher', '_authsQueue', '_packetRW'] as const)
+  for (const name of [
+    '_kexinit',
+    '_kex',
+    '_cipher',
+    '_decipher',
+    '_onWrite',
+    '_authsQueue',
+    '_packetRW',
+  ] as const)
     if (!(name in protocol)) missing.push(name);
   if (missing.length > 0) throw new Error(`ssh2 lacks ${missing.join(', ')}: this version is not supported`);
   return protocol;

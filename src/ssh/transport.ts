@@ -4,6 +4,7 @@
  */
 import type net from 'node:net';
 import { SSH_GREETING_BYTES, SSH_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
+import type { Link } from './link.ts';
 import { detachFrom, keyExchangeRuns } from './ssh2.ts';
 import type { Protocol } from './ssh2.ts';
 
@@ -25,26 +26,36 @@ export type SocketFactory = (
  */
 export class Transport {
   readonly socket: net.Socket;
-  /** Bytes received so far. */
-  received = 0;
+  #received = 0;
+  #receiving = false;
   readonly #buffer: Buffer = Buffer.allocUnsafeSlow(SSH_RECEIVE_BUFFER_BYTES);
   #inPlace: Protocol | undefined;
   /** What came before the end of the server's identification line. */
   #greeting: Buffer | undefined = Buffer.alloc(0);
   #corked = false;
+  #link: Link | undefined;
   readonly #uncork = (): void => this.flush();
 
   constructor(factory: SocketFactory, to: { readonly address: string; readonly port: number }) {
     this.socket = factory(to, {
       buffer: this.#buffer,
       callback: (bytes) => {
+        this.#receiving = true;
         this.#receive(bytes);
-        return true;
+        this.#receiving = false;
+        return this.#link === undefined;
       },
     });
     this.socket.setNoDelay(true);
     const socket = this.socket;
     const write: (chunk: Uint8Array) => boolean = socket.write.bind(socket);
+    const end = socket.end.bind(socket);
+    // What was queued natively goes before the end of the stream.
+    this.socket.end = () => {
+      this.#link?.flush();
+      return end();
+    };
+    this.socket.on('close', () => this.#link?.close());
     this.socket.write = (chunk: unknown) => {
       if (!this.#corked) {
         this.#corked = true;
@@ -55,8 +66,45 @@ export class Transport {
     };
   }
 
+  /** Bytes received so far. */
+  get received(): number {
+    return this.#received + (this.#link?.native.received() ?? 0);
+  }
+
+  /** Bytes that wait for the socket. */
+  get queued(): number {
+    return this.#link?.native.queued() ?? this.socket.writableLength;
+  }
+
+  /** Asks the native sender to tell when the queue was sent; a socket does so unasked. */
+  wantDrained(): void {
+    this.#link?.native.wantDrained();
+  }
+
+  /**
+   * Gives the socket to a link, when all that was written is sent and nothing is being received. From
+   * then on `socket` only says when it is closed. Undefined when that is not possible now.
+   */
+  linkBy(make: (fd: number) => Link | undefined): Link | undefined {
+    this.flush();
+    // Not documented, but what every socket of libuv has; one without a descriptor stays as it is.
+    const fd = (this.socket as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+    if (fd < 0 || this.socket.writableLength > 0 || !this.socket.writable || this.#receiving)
+      return undefined;
+    this.#link = make(fd);
+    if (this.#link !== undefined) this.socket.pause();
+    return this.#link;
+  }
+
+  /** Closes without a word. */
+  destroy(): void {
+    this.#link?.close();
+    this.socket.destroy();
+  }
+
   /** Sends now what was written in this turn. */
   flush(): void {
+    this.#link?.flush();
     if (!this.#corked) return;
     this.#corked = false;
     this.socket.uncork();
@@ -68,7 +116,7 @@ export class Transport {
   }
 
   #receive(bytes: number): void {
-    this.received += bytes;
+    this.#received += bytes;
     const view = this.#buffer.subarray(0, bytes);
     const protocol = this.#inPlace;
     if (protocol === undefined || keyExchangeRuns(protocol)) {

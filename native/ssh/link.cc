@@ -1,0 +1,156 @@
+#include "ssh/link.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "constants.h"
+
+namespace netproxy::ssh {
+
+Link::Link(std::shared_ptr<engine::Engine> engine, int fd, uint32_t base, std::shared_ptr<Sealer> sealer,
+           std::shared_ptr<Opener> opener, std::function<void()> notify)
+    : engine_(std::move(engine)),
+      notify_(std::move(notify)),
+      base_(base),
+      opener_(std::move(opener)),
+      received_(new uint8_t[limits::kReceiveBufferBytes]),
+      fd_(fd),
+      sealer_(std::move(sealer)) {
+  buffer_.resize(limits::kSendBufferBytes);
+}
+
+Link::~Link() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void Link::start() { engine_->watch(fd_, shared_from_this()); }
+
+void Link::close() {
+  const std::lock_guard receiving(receive_mutex_);
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  closed_ = true;
+  for (const auto& channel : channels_) {
+    if (channel != nullptr) engine_->unjoin(channel->flow);
+  }
+  engine_->unwatch(fd_);
+  ::close(fd_);
+  fd_ = -1;
+}
+
+Link::Channel* Link::find(uint32_t channel) {
+  return channel < channels_.size() ? channels_[channel].get() : nullptr;
+}
+
+void Link::attach(uint32_t number, tcp::FlowId flow, uint32_t remote, uint32_t window, uint32_t largest) {
+  std::unique_lock lock(mutex_);
+  if (closed_) return;
+  if (number >= channels_.size()) channels_.resize(size_t{number} + 1);
+  channels_[number] = std::make_unique<Channel>(Channel{
+      .number = number, .flow = flow, .remote = remote, .largest = largest, .credit = Credit(window)});
+  // The server's first data may stand in the inbox.
+  channels_[number]->message = messages_;
+  engine_->join(flow, shared_from_this(), number);
+  // The flow may have bytes that were told of to nobody, or to JavaScript.
+  enqueue(*channels_[number]);
+  finish(lock);
+}
+
+Link::Totals Link::totals(uint32_t number) {
+  const std::lock_guard lock(mutex_);
+  Channel* const channel = find(number);
+  return channel == nullptr ? Totals{} : channel->totals;
+}
+
+void Link::detach(uint32_t number) {
+  const std::lock_guard lock(mutex_);
+  Channel* const channel = find(number);
+  if (channel == nullptr) return;
+  engine_->unjoin(channel->flow);
+  channels_[number].reset();
+  // The number may soon be another channel's.
+  std::erase_if(news_, [number](const Item& item) {
+    return item.channel == number && (item.news == News::kEnded || item.news == News::kOverrun);
+  });
+}
+
+size_t Link::poll(Item* out, size_t max) {
+  const std::lock_guard lock(mutex_);
+  const size_t count = std::min(max, news_.size());
+  std::copy_n(news_.begin(), count, out);
+  news_.erase(news_.begin(), news_.begin() + static_cast<ptrdiff_t>(count));
+  if (news_.empty() && inbox_.empty()) notified_ = false;
+  return count;
+}
+
+std::vector<uint8_t> Link::messages() {
+  std::unique_lock lock(mutex_);
+  messages_done_ = messages_taken_;
+  messages_taken_ = messages_;
+  std::vector<uint8_t> taken;
+  taken.swap(inbox_);
+  if (news_.empty()) notified_ = false;
+  const bool again = stalled_ && taken.empty();
+  if (again) stalled_ = false;
+  lock.unlock();
+  if (again) engine_->serve_again(shared_from_this());
+  return taken;
+}
+
+// Under the lock, so that nothing is told once close() has returned.
+void Link::tell(News news, uint32_t channel) {
+  news_.push_back({news, channel});
+  if (notified_) return;
+  notified_ = true;
+  notify_();
+}
+
+// JavaScript ends the connection on hearing of it.
+void Link::fail(News news) {
+  blocked_ = true;
+  begin_ = end_ = 0;
+  fresh_.clear();
+  waiting_.clear();
+  tell(news, 0);
+}
+
+void Link::polled(uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+    const std::lock_guard receiving(receive_mutex_);
+    readable_ = true;
+  }
+  if ((events & EPOLLOUT) != 0) {
+    const std::lock_guard lock(mutex_);
+    blocked_ = false;
+  }
+}
+
+void Link::drained(uint32_t number) {
+  const std::lock_guard lock(mutex_);
+  Channel* const channel = find(number);
+  if (channel == nullptr) return;
+  channel->lagging = false;
+  invite(*channel);
+}
+
+bool Link::serve(const std::vector<uint32_t>& channels) {
+  const bool more_to_receive = receive();
+  const std::lock_guard lock(mutex_);
+  for (const uint32_t number : channels) {
+    Channel* const channel = find(number);
+    if (channel != nullptr) enqueue(*channel);
+  }
+  const bool more_to_send = run(limits::kServeBytes);
+  return more_to_receive || more_to_send;
+}
+
+void Link::finish(std::unique_lock<std::mutex>& lock) {
+  const bool more = run(limits::kServeBytes);
+  lock.unlock();
+  if (more) engine_->serve_again(shared_from_this());
+  engine_->settle_and_notify();
+}
+
+}  // namespace netproxy::ssh
