@@ -90,7 +90,8 @@ export class Agent {
         else if (type === FAILURE) reject(this.#failed('it refused'));
         else reject(this.#failed(`it answered with message ${type}`));
       });
-      socket.end(wireString(message));
+      // Not ended: OpenSSH's agent takes that for the end of the conversation.
+      socket.write(wireString(message));
     });
   }
 

@@ -45,6 +45,8 @@ export class Authenticator implements AuthEvents {
   #allowed: readonly string[] | undefined;
   #algorithms: readonly string[] | undefined;
   #tries = 0;
+  /** The server was asked what it takes. */
+  #asked = false;
   #rounds = 0;
   #answered = 0;
   #over = false;
@@ -89,7 +91,7 @@ export class Authenticator implements AuthEvents {
 
   keyAccepted(): void {
     const current = this.#current;
-    if (current?.offer !== undefined) void this.#sign(current, current.offer);
+    if (current?.offer?.askFirst === true) void this.#sign(current, current.offer);
   }
 
   asked(name: string, instructions: string, questions: readonly Question[]): void {
@@ -137,9 +139,9 @@ export class Authenticator implements AuthEvents {
     if (current !== undefined && this.#tries < SSH_AUTH_TRIES_MAX) {
       this.#tries++;
       this.#try(current);
-    } else if (this.#allowed === undefined && this.#tries === 0) {
+    } else if (this.#allowed === undefined && !this.#asked && this.#tries < SSH_AUTH_TRIES_MAX) {
       // With nothing to try, at least the operator learns what the server would take.
-      this.#tries++;
+      this.#asked = true;
       this.#request('none', []);
     } else {
       this.#over = true;

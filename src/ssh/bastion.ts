@@ -16,6 +16,7 @@ import {
 import type { Log } from '../core/log.ts';
 import type { NativeEngine } from '../core/native.ts';
 import { Backoff } from './backoff.ts';
+import { CertificateWatch } from './certificate-watch.ts';
 import { PendingDial } from './dial.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import type { Login } from './login.ts';
@@ -73,6 +74,7 @@ export class Bastion implements Dialer {
   readonly #backoff = new Backoff();
   readonly #held = new Set<PendingDial>();
   readonly #ready = Promise.withResolvers<void>();
+  readonly #watch: CertificateWatch;
   #session: Session | undefined;
   #status: BastionStatus = { state: 'connecting', reason: 'not started' };
   #everReady = false;
@@ -84,6 +86,7 @@ export class Bastion implements Dialer {
 
   constructor(options: BastionOptions) {
     this.#options = options;
+    this.#watch = new CertificateWatch(options.login.certificates, options.user, options.log);
     // Whoever wants to know asks `whenReady`; nobody asking is no error.
     this.#ready.promise.catch(() => {});
   }
@@ -100,6 +103,7 @@ export class Bastion implements Dialer {
   /** Connects, and from then on reconnects whenever the connection is lost. */
   start(): void {
     this.#setState('connecting', 'first connection');
+    this.#watch.start();
     void this.#connect();
   }
 
@@ -122,6 +126,7 @@ export class Bastion implements Dialer {
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#watch.stop();
     clearTimeout(this.#retry?.timer);
     for (const dial of this.#held) dial.fail(STOPPED);
     const session = this.#session;

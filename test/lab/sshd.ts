@@ -10,6 +10,7 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
@@ -39,6 +40,8 @@ export interface SshdOptions {
   readonly config?: readonly string[];
   /** Further names for the known_hosts file, each written with the port. */
   readonly names?: readonly string[];
+  /** Has PAM ask for this password, in a service of the server's own; the machine's accounts stay as they are. */
+  readonly password?: string;
   /** False prepares everything and leaves the server down until `start()`; true by default. */
   readonly start?: boolean;
 }
@@ -84,8 +87,14 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   writeFileSync(file('authorized_keys'), readFileSync(file('client_key.pub')));
   const names = [address, ...(options.names ?? [])].map((name) => (port === 22 ? name : `[${name}]:${port}`));
   writeFileSync(file('known_hosts'), `${names.join(',')} ${hostKey}\n`);
+  let program = SSHD;
+  if (options.password !== undefined) {
+    program = path.join(directory, pamService(directory));
+    makePamService(program, directory, options.password);
+  }
   const config = [
     ...(options.config ?? []),
+    ...(options.password === undefined ? [] : PAM_CONFIG),
     `Port ${port}`,
     `ListenAddress ${address}`,
     `HostKey ${file('host_key')}`,
@@ -102,7 +111,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   writeFileSync(file('sshd_config'), `${config.join('\n')}\n`);
   writeFileSync(file('log'), '');
 
-  const server = new LabSshd(directory, address, port, options.netns);
+  const server = new LabSshd(directory, address, port, options.netns, program);
   if (options.start !== false) await server.start();
   return server;
 }
@@ -112,16 +121,50 @@ export async function makeKey(file: string, type = 'ed25519', passphrase = ''): 
   await run('ssh-keygen', ['-q', '-t', type, '-N', passphrase, '-C', 'netproxy-lab', '-f', file]);
 }
 
+const PAM_DIRECTORY = '/etc/pam.d';
+const PAM_CONFIG = [
+  'UsePAM yes',
+  'PermitRootLogin yes',
+  'PasswordAuthentication yes',
+  'KbdInteractiveAuthentication yes',
+];
+
+/** PAM takes the name of a service in lower case. */
+function pamService(directory: string): string {
+  return path.basename(directory).toLowerCase();
+}
+
+/** sshd's PAM service has the name of its program, so a name of our own makes a service of our own. */
+function makePamService(program: string, directory: string, password: string): void {
+  symlinkSync(SSHD, program);
+  const check = path.join(directory, 'check-password');
+  const expected = path.join(directory, 'password');
+  writeFileSync(expected, `${password}\n`);
+  writeFileSync(check, `#!/bin/sh\n[ "$(tr -d '\\000')" = "$(cat ${expected})" ]\n`, { mode: 0o755 });
+  writeFileSync(
+    path.join(PAM_DIRECTORY, path.basename(program)),
+    `auth required pam_exec.so quiet expose_authtok ${check}
+account required pam_permit.so
+session required pam_permit.so
+`,
+  );
+}
+
 class LabSshd implements Sshd {
   readonly directory: string;
   readonly address: string;
   readonly port: number;
   readonly user: string;
   readonly #netns: string | undefined;
+  readonly #program: string;
   #child: ChildProcess | undefined;
-  readonly #onExit = (): void => this.#killAll();
+  readonly #onExit = (): void => {
+    this.#killAll();
+    this.#removePamService();
+  };
 
-  constructor(directory: string, address: string, port: number, netns: string | undefined) {
+  constructor(directory: string, address: string, port: number, netns: string | undefined, program: string) {
+    this.#program = program;
     this.directory = directory;
     this.address = address;
     this.port = port;
@@ -164,7 +207,7 @@ class LabSshd implements Sshd {
       'setpriv',
       '--pdeathsig',
       'KILL',
-      SSHD,
+      this.#program,
       '-D',
       '-f',
       this.configFile,
@@ -211,7 +254,13 @@ class LabSshd implements Sshd {
   async stop(): Promise<void> {
     await this.halt();
     process.removeListener('exit', this.#onExit);
+    this.#removePamService();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #removePamService(): void {
+    if (this.#program !== SSHD)
+      rmSync(path.join(PAM_DIRECTORY, path.basename(this.#program)), { force: true });
   }
 
   /** The listener is stopped first, so that no connection is born between the list and the kill. */
