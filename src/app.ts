@@ -6,7 +6,7 @@ import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
 import { NetproxyError, ProblemsError, type Problem } from './core/errors.ts';
 import type { Endpoint } from './core/flow.ts';
-import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK, SSH_USER_TIMEOUT_MS } from './core/limits.ts';
+import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
 import { loadNative, type Native, type NativeEngine, type TunDevice } from './core/native.ts';
 import { DnsRelay } from './dns/relay.ts';
 import { Engine } from './engine/engine.ts';
@@ -142,11 +142,14 @@ function makeBastion(
       throw error;
     }),
     knownHosts: knownHostsOf(settings),
-    socketFactory: markedSockets(native, FWMARK, SSH_USER_TIMEOUT_MS),
+    socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses),
     engine,
     log,
     connectHoldMs: config.connectHold,
     dialTimeoutMs: config.dialTimeout,
+    keepAliveMs: config.keepAlive,
+    keepAliveMisses: config.keepAliveMisses,
+    handshakeTimeoutMs: config.handshakeTimeout,
   });
 }
 

@@ -61,6 +61,11 @@ export interface HostConfig {
   readonly connectHold: number;
   /** Milliseconds. */
   readonly dialTimeout: number;
+  /** Milliseconds between keepalives, and how many in a row may go unanswered. */
+  readonly keepAlive: number;
+  readonly keepAliveMisses: number;
+  /** Milliseconds from connect(2) to the end of the login. */
+  readonly handshakeTimeout: number;
   readonly log: LogConfig;
 }
 

@@ -99,6 +99,9 @@ class Loader {
       onExit: value('onExit'),
       connectHold: value('connectHold'),
       dialTimeout: value('dialTimeout'),
+      keepAlive: value('keepAlive'),
+      keepAliveMisses: value('keepAliveMisses'),
+      handshakeTimeout: value('handshakeTimeout'),
       log: { level: value('log.level'), format: value('log.format') },
     };
     return () => host;

@@ -2,7 +2,13 @@
  * The one table of settings. The configuration file, the flags, the environment, `--help`, shell
  * completion, `netproxy check` and docs/configuration.md all follow from it.
  */
-import { CONNECT_HOLD_MS, SSH_OPEN_DEADLINE_MS } from '../core/limits.ts';
+import {
+  CONNECT_HOLD_MS,
+  SSH_HANDSHAKE_DEADLINE_MS,
+  SSH_KEEPALIVE_INTERVAL_MS,
+  SSH_KEEPALIVE_MISSES,
+  SSH_OPEN_DEADLINE_MS,
+} from '../core/limits.ts';
 import * as kind from './kind.ts';
 import type { BastionUrl, Kind } from './kind.ts';
 import type { AuthMethod, HostConfig, LogConfig } from './config.ts';
@@ -60,6 +66,9 @@ export interface SettingValues {
   onExit: HostConfig['onExit'];
   connectHold: number;
   dialTimeout: number;
+  keepAlive: number;
+  keepAliveMisses: number;
+  handshakeTimeout: number;
   'log.level': LogConfig['level'];
   'log.format': LogConfig['format'];
 }
@@ -265,6 +274,34 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     default: kind.durationText(SSH_OPEN_DEADLINE_MS),
     group: 'Flows',
     description: 'How long the bastion may take to reach a target before the connection fails.',
+  },
+  keepAlive: {
+    key: 'keepAlive',
+    flag: 'keep-alive',
+    env: 'NETPROXY_KEEP_ALIVE',
+    kind: kind.duration(1000, HOUR_MS),
+    default: kind.durationText(SSH_KEEPALIVE_INTERVAL_MS),
+    group: 'Flows',
+    description: 'How often a bastion is asked whether it lives, also when nothing is sent.',
+  },
+  keepAliveMisses: {
+    key: 'keepAliveMisses',
+    flag: 'keep-alive-misses',
+    env: 'NETPROXY_KEEP_ALIVE_MISSES',
+    kind: kind.integer('COUNT', 1, 100, 'a number'),
+    default: String(SSH_KEEPALIVE_MISSES),
+    group: 'Flows',
+    description:
+      'How many of these may go unanswered in a row; a bastion that is gone is given up after "keepAlive" times this, and at most one "keepAlive" more.',
+  },
+  handshakeTimeout: {
+    key: 'handshakeTimeout',
+    flag: 'handshake-timeout',
+    env: 'NETPROXY_HANDSHAKE_TIMEOUT',
+    kind: kind.duration(1000, HOUR_MS),
+    default: kind.durationText(SSH_HANDSHAKE_DEADLINE_MS),
+    group: 'Flows',
+    description: 'How long a connection to a bastion may take from its first packet to the end of the login.',
   },
   'log.level': {
     key: 'log.level',

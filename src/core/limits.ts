@@ -75,10 +75,10 @@ export const CERTIFICATE_WARNING_MS: number = 7 * 24 * 3600 * SECOND_MS;
 /** Milliseconds between looks at the certificates. Timers of Node hold no more than 24 days. */
 export const CERTIFICATE_LOOK_MS: number = 60 * SECOND_MS;
 
-/** Milliseconds between SSH keepalives, and how many may go unanswered: a dead bastion is noticed
- * within 20 s even when nothing is sent (users of rivals wait for hours). */
+/** Milliseconds between SSH keepalives, and how many in a row may go unanswered: a dead bastion is
+ * noticed within 15 s even when nothing is sent (users of rivals wait for hours). */
 export const SSH_KEEPALIVE_INTERVAL_MS: number = 5 * SECOND_MS;
-export const SSH_KEEPALIVE_MISSES: number = 3;
+export const SSH_KEEPALIVE_MISSES: number = 2;
 
 /** Milliseconds that one channel open may take; sshd itself waits for the kernel's connect time-out,
  * about two minutes, which no application should have to. */
@@ -103,8 +103,21 @@ export const SSH_OPENS_MAX: number = 512;
  * with a file descriptor each, so a target that never answers must not use them all up. */
 export const SSH_OPENS_PER_TARGET_MAX: number = 128;
 
-/** Milliseconds. Longest wait before the next attempt to reach a bastion while a connect is held. */
+/** Milliseconds. Longest wait before the next attempt to reach a bastion that is away, while a connect is
+ * held or was lately: it is found within two seconds of its return, and a refused connect costs nobody. */
 export const SSH_RECONNECT_DEMAND_MS: number = 1 * SECOND_MS;
+
+/** Milliseconds for which the pace stays that of a bastion in use after the last connect. */
+export const SSH_DEMAND_MS: number = 60 * SECOND_MS;
+
+/** Milliseconds. The same delays for a server that is there and turns us away. sshd's penalties are at
+ * least 15 s and at most 10 min (PerSourcePenalties), and MaxStartups lets people in at random. */
+export const SSH_TURNED_AWAY_FIRST_MS: number = 2 * SECOND_MS;
+export const SSH_TURNED_AWAY_LAST_MS: number = 60 * SECOND_MS;
+
+/** Milliseconds from the start of connect(2) to the server's identification, which sshd sends at once. The
+ * kernel repeats a lost SYN after 1, 3 and 7 s, so a new attempt finds a bastion sooner that is back. */
+export const SSH_GREETING_DEADLINE_MS: number = 5 * SECOND_MS;
 
 /** Milliseconds after which a connection counts as having been stable: when it is lost, the next
  * attempt comes at once instead of after a delay. */
@@ -115,6 +128,29 @@ export const SSH_CLOSE_DEADLINE_MS: number = 1 * SECOND_MS;
 
 /** Bytes. Longest text before and with a server's identification that is put together before parsing. */
 export const SSH_GREETING_BYTES: number = 16 * KIB;
+
+/** Milliseconds for which a target that the server's rules forbid is answered without asking again, and
+ * targets that are remembered. sshd reads its rules anew for each connection only. */
+export const REFUSAL_MS: number = 60 * SECOND_MS;
+export const REFUSALS_MAX = 1024;
+
+/** Milliseconds for which the one open that asks again holds back the others. */
+export const REFUSAL_PROBE_MS: number = 2 * SECOND_MS;
+
+/** Targets forbidden in a row, with none allowed, after which the log says what is likely the cause. */
+export const REFUSED_TARGETS_WARNING = 3;
+
+/** Opens in a row to one target that were given up unanswered before further ones fail at once, and
+ * milliseconds that an open must have waited to count: an application that gives up at once proves nothing. */
+export const BREAKER_UNANSWERED = 5;
+export const BREAKER_WAIT_MS: number = 1 * SECOND_MS;
+
+/** Milliseconds between opens that look whether a silent target is back; each holds a file descriptor of
+ * sshd's for about two minutes, so at most about nine are held. */
+export const BREAKER_PROBE_MS: number = 15 * SECOND_MS;
+
+/** Silent targets that are remembered. */
+export const BREAKER_TARGETS_MAX = 1024;
 
 // --- Engine ------------------------------------------------------------------------------------
 
@@ -160,10 +196,6 @@ export const CONFIG_FILE_MAX_BYTES: number = 1 * MIB;
 
 /** Milliseconds between looks at whether the last flow has ended. */
 export const DRAIN_POLL_MS = 20;
-
-/** Milliseconds that sent data may stay unacknowledged before the kernel gives the bastion's
- * connection up (TCP_USER_TIMEOUT, RFC 5482); the same as the keepalive's verdict. */
-export const SSH_USER_TIMEOUT_MS: number = SSH_KEEPALIVE_INTERVAL_MS * SSH_KEEPALIVE_MISSES;
 
 /** SO_MARK of every socket of netproxy's own: "np" in ASCII. The namespace's routes let it out. */
 export const FWMARK = 0x6e70;

@@ -9,6 +9,7 @@ import {
   CONNECT_HOLD_MAX,
   CONNECT_HOLD_MS,
   SSH_CLOSE_DEADLINE_MS,
+  SSH_DEMAND_MS,
   SSH_OPEN_DEADLINE_MS,
   SSH_RECONNECT_DEMAND_MS,
   SSH_STABLE_MS,
@@ -16,12 +17,15 @@ import {
 import type { Log } from '../core/log.ts';
 import type { NativeEngine } from '../core/native.ts';
 import { Backoff } from './backoff.ts';
+import type { AttemptFailure } from './backoff.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { PendingDial } from './dial.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import type { Login } from './login.ts';
 import { Session } from './session.ts';
+import { Targets } from './targets.ts';
 import type { SocketFactory } from './transport.ts';
+import { attemptFailure } from './turned-away.ts';
 
 /** `connecting` before the first connection; `down` when one was lost, or none can be had. */
 export type BastionState = 'connecting' | 'ready' | 'down';
@@ -51,6 +55,11 @@ export interface BastionOptions {
   readonly connectHoldMs?: number;
   /** Milliseconds that the far end may take to answer. */
   readonly dialTimeoutMs?: number;
+  /** Milliseconds between keepalives, and how many in a row may go unanswered. */
+  readonly keepAliveMs?: number;
+  readonly keepAliveMisses?: number;
+  /** Milliseconds from connect(2) to the end of the login. */
+  readonly handshakeTimeoutMs?: number;
   onState?(status: BastionStatus): void;
 }
 
@@ -72,6 +81,7 @@ const STOPPED: DialFailure = { reason: 'network-unreachable', message: 'netproxy
 export class Bastion implements Dialer {
   readonly #options: BastionOptions;
   readonly #backoff = new Backoff();
+  readonly #targets: Targets;
   readonly #held = new Set<PendingDial>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #watch: CertificateWatch;
@@ -80,13 +90,15 @@ export class Bastion implements Dialer {
   #everReady = false;
   #readySince = 0;
   #attempt = 0;
-  #retry: { timer: NodeJS.Timeout; at: number } | undefined;
+  #retry: { timer: NodeJS.Timeout; at: number; after: AttemptFailure } | undefined;
+  #dialledAt = -Infinity;
   #stopped = false;
   #closed: (() => void) | undefined;
 
   constructor(options: BastionOptions) {
     this.#options = options;
     this.#watch = new CertificateWatch(options.login.certificates, options.user, options.log);
+    this.#targets = new Targets(options.log);
     // Whoever wants to know asks `whenReady`; nobody asking is no error.
     this.#ready.promise.catch(() => {});
   }
@@ -117,6 +129,7 @@ export class Bastion implements Dialer {
 
   dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial {
     const dial = new PendingDial(target, origin, handlers, (ended) => this.#held.delete(ended));
+    this.#dialledAt = performance.now();
     if (this.#status.state === 'ready') this.#open(dial);
     else this.#hold(dial);
     return dial;
@@ -142,6 +155,11 @@ export class Bastion implements Dialer {
   }
 
   #open(dial: PendingDial): void {
+    const known = this.#targets.known(dial.target);
+    if (known !== undefined) {
+      process.nextTick(() => dial.fail(known));
+      return;
+    }
     dial.within(this.#options.dialTimeoutMs ?? SSH_OPEN_DEADLINE_MS, NO_ANSWER);
     this.#session!.open(dial);
   }
@@ -172,7 +190,7 @@ export class Bastion implements Dialer {
       const endpoint = endpoints[this.#attempt++ % Math.max(endpoints.length, 1)];
       if (endpoint === undefined) throw new Error(`${this.#options.hostName} has no address`);
       const session: Session = new Session(
-        { ...this.#options, endpoint },
+        { ...this.#options, endpoint, outcomes: this.#targets },
         {
           ready: () => this.#connected(endpoint),
           ended: (error, unanswered) => this.#lost(session, error, unanswered),
@@ -187,6 +205,7 @@ export class Bastion implements Dialer {
   #connected(endpoint: Endpoint): void {
     this.#everReady = true;
     this.#readySince = Date.now();
+    this.#targets.clear();
     this.#setState('ready', `connected to ${endpoint.address} port ${endpoint.port}`);
     this.#ready.resolve();
     const held = [...this.#held];
@@ -224,19 +243,21 @@ export class Bastion implements Dialer {
       for (const dial of this.#held) dial.fail(NO_BASTION);
       return;
     }
-    this.#retryIn(this.#backoff.delay());
-    if (this.#held.size > 0) this.#hurry();
+    const failure = attemptFailure(error);
+    const wanted = this.#held.size > 0 || performance.now() - this.#dialledAt < SSH_DEMAND_MS;
+    this.#retryIn(this.#backoff.delay(failure, wanted), failure);
   }
 
-  #retryIn(ms: number): void {
+  #retryIn(ms: number, after: AttemptFailure): void {
     clearTimeout(this.#retry?.timer);
-    this.#retry = { timer: setTimeout(() => void this.#connect(), ms), at: Date.now() + ms };
+    this.#retry = { timer: setTimeout(() => void this.#connect(), ms), at: Date.now() + ms, after };
   }
 
-  /** Somebody waits: the next attempt is not to be far off. */
+  /** Somebody waits: the next attempt is not to be far off, unless the server wants us to keep away. */
   #hurry(): void {
-    if (this.#retry !== undefined && this.#retry.at - Date.now() > SSH_RECONNECT_DEMAND_MS) {
-      this.#retryIn(SSH_RECONNECT_DEMAND_MS);
+    const retry = this.#retry;
+    if (retry?.after === 'absent' && retry.at - Date.now() > SSH_RECONNECT_DEMAND_MS) {
+      this.#retryIn(SSH_RECONNECT_DEMAND_MS, 'absent');
     }
   }
 

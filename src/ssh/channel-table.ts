@@ -1,3 +1,4 @@
+import type { Endpoint } from '../core/flow.ts';
 import { SSH_CHANNEL_PACKET_BYTES, SSH_CHANNEL_WINDOW_INITIAL_BYTES, SSH_SHARED_MS } from '../core/limits.ts';
 import { SshChannel } from './channel.ts';
 import type { ChannelHost } from './channel.ts';
@@ -6,12 +7,13 @@ import type { Link } from './link.ts';
 import { openFailure } from './open-failure.ts';
 import { OpenQueue } from './opens.ts';
 import type { Scheduler } from './scheduler.ts';
+import type { OpenOutcomes } from './targets.ts';
 import { openDirect } from './ssh2.ts';
 import type { ChannelEvents, OpenConfirmation, Protocol } from './ssh2.ts';
 
 /** An open that sshd has not answered; `dial` is undefined once nobody waits for it. */
 interface Opening {
-  readonly address: string;
+  readonly target: Endpoint;
   dial: PendingDial | undefined;
 }
 
@@ -24,10 +26,12 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   readonly #slots: (Opening | SshChannel | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #queue = new OpenQueue();
+  readonly #outcomes: OpenOutcomes | undefined;
   #lastUsed = -1;
   #turnsTakenAt = -Infinity;
 
-  constructor(protocol: Protocol, scheduler: Scheduler) {
+  constructor(protocol: Protocol, scheduler: Scheduler, outcomes?: OpenOutcomes) {
+    this.#outcomes = outcomes;
     this.protocol = protocol;
     this.#scheduler = scheduler;
   }
@@ -69,6 +73,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   confirmed(id: number, info: OpenConfirmation): void {
     const opening = this.#slots[id];
     if (opening === undefined || opening instanceof SshChannel) return;
+    this.#outcomes?.confirmed(opening.target);
     const dial = this.#answered(opening);
     const channel = new SshChannel(id, this, info);
     this.#slots[id] = channel;
@@ -81,7 +86,9 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     const opening = this.#slots[id];
     if (opening === undefined || opening instanceof SshChannel) return;
     this.release(id);
-    this.#answered(opening)?.fail(openFailure(reason, description));
+    const failure = openFailure(reason, description);
+    this.#outcomes?.failed(opening.target, failure);
+    this.#answered(opening)?.fail(failure);
     this.#sendNext();
   }
 
@@ -137,10 +144,12 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
 
   #send(dial: PendingDial): void {
     const id = this.#free.pop() ?? this.#slots.length;
-    const opening: Opening = { address: dial.target.address, dial };
+    const opening: Opening = { target: dial.target, dial };
+    const sentAt = performance.now();
     this.#slots[id] = opening;
     dial.abandon = () => {
       opening.dial = undefined;
+      this.#outcomes?.abandoned(opening.target, performance.now() - sentAt);
       this.#queue.abandoned();
       this.#sendNext();
     };
@@ -157,7 +166,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   /** The dial that waits for the answer, if one still does. */
   #answered(opening: Opening): PendingDial | undefined {
     const dial = opening.dial;
-    this.#queue.answered(opening.address, dial !== undefined);
+    this.#queue.answered(opening.target.address, dial !== undefined);
     if (dial !== undefined) dial.abandon = undefined;
     return dial;
   }

@@ -10,6 +10,7 @@ export class Keepalive {
   readonly #dead: () => void;
   #seen = -1;
   #unanswered = 0;
+  readonly #misses: number;
   readonly #timer: NodeJS.Timeout;
 
   /** `received` counts bytes; `probe` sends something that must be answered. */
@@ -18,7 +19,9 @@ export class Keepalive {
     probe: () => void,
     dead: () => void,
     intervalMs: number = SSH_KEEPALIVE_INTERVAL_MS,
+    misses: number = SSH_KEEPALIVE_MISSES,
   ) {
+    this.#misses = misses;
     this.#received = received;
     this.#probe = probe;
     this.#dead = dead;
@@ -34,7 +37,7 @@ export class Keepalive {
     if (received !== this.#seen) {
       this.#seen = received;
       this.#unanswered = 0;
-    } else if (++this.#unanswered >= SSH_KEEPALIVE_MISSES) {
+    } else if (++this.#unanswered >= this.#misses) {
       this.stop();
       this.#dead();
       return;

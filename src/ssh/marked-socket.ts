@@ -6,7 +6,9 @@ import type { SocketFactory } from './transport.ts';
 
 /**
  * Sockets that carry the fwmark from their first packet on, so that the namespace's routes let them
- * out by the uplink. Node has no way to set a socket option before connect(2).
+ * out by the uplink. Node has no way to set a socket option before connect(2). Data that stays
+ * unacknowledged for `userTimeoutMs`, or a window that stays shut, ends the connection (TCP_USER_TIMEOUT,
+ * RFC 5482): under load that is sooner than the keepalive's verdict.
  */
 export function markedSockets(native: Native, mark: number, userTimeoutMs: number): SocketFactory {
   return (to, onread) => {

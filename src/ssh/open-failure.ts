@@ -16,9 +16,15 @@ const TEXTS: readonly (readonly [RegExp, RejectReason])[] = [
 ];
 
 /** What an application is told when the server refused to open a channel. */
-export function openFailure(reason: number, description: string): DialFailure {
+export interface OpenFailure extends DialFailure {
+  /** The server waited for the target until its own time was up. */
+  readonly silent: boolean;
+}
+
+export function openFailure(reason: number, description: string): OpenFailure {
   const message = `bastion says: ${description === '' ? `reason ${reason}` : description}`;
-  return { reason: rejectReason(reason, description), message };
+  const silent = reason === CONNECT_FAILED && /timed out/i.test(description);
+  return { reason: rejectReason(reason, description), message, silent };
 }
 
 function rejectReason(reason: number, description: string): RejectReason {

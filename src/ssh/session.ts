@@ -1,5 +1,9 @@
 import type { Endpoint } from '../core/flow.ts';
-import { SSH_HANDSHAKE_DEADLINE_MS, SSH_PERSON_DEADLINE_MS } from '../core/limits.ts';
+import {
+  SSH_GREETING_DEADLINE_MS,
+  SSH_HANDSHAKE_DEADLINE_MS,
+  SSH_PERSON_DEADLINE_MS,
+} from '../core/limits.ts';
 import { loadNative } from '../core/native.ts';
 import type { NativeEngine } from '../core/native.ts';
 import { CIPHERS, KEY_EXCHANGES, MACS, hostKeyAlgorithms } from './algorithms.ts';
@@ -24,8 +28,10 @@ import {
   sessionId,
 } from './ssh2.ts';
 import type { Client, Protocol } from './ssh2.ts';
+import type { OpenOutcomes } from './targets.ts';
 import { Transport } from './transport.ts';
 import type { SocketFactory } from './transport.ts';
+import { TurnedAway } from './turned-away.ts';
 
 export interface SessionOptions {
   /** The address to connect to. */
@@ -39,6 +45,13 @@ export interface SessionOptions {
   readonly socketFactory: SocketFactory;
   /** The engine whose flows the connection carries; without one, JavaScript moves the bytes. */
   engine?(): NativeEngine | undefined;
+  /** Milliseconds between keepalives, and how many in a row may go unanswered. */
+  readonly keepAliveMs?: number;
+  readonly keepAliveMisses?: number;
+  /** Milliseconds from connect(2) to the end of the login. */
+  readonly handshakeTimeoutMs?: number;
+  /** Told of what becomes of each open. */
+  readonly outcomes?: OpenOutcomes;
 }
 
 export interface SessionEvents {
@@ -58,6 +71,8 @@ export class Session {
   readonly #authenticator: Authenticator;
   readonly #scheduler: Scheduler;
   #deadline: NodeJS.Timeout | undefined;
+  #greetingDeadline: NodeJS.Timeout | undefined;
+  #isReady = false;
   #keepalive: Keepalive | undefined;
   /** The first thing that went wrong: what follows from it says less. */
   #cause: Error | undefined;
@@ -69,7 +84,13 @@ export class Session {
     this.#events = events;
     this.#client = createClient();
     this.#transport = new Transport(options.socketFactory, options.endpoint);
-    this.#within(SSH_HANDSHAKE_DEADLINE_MS);
+    const handshakeMs = options.handshakeTimeoutMs ?? SSH_HANDSHAKE_DEADLINE_MS;
+    this.#within(handshakeMs);
+    if (handshakeMs > SSH_GREETING_DEADLINE_MS) {
+      this.#greetingDeadline = setTimeout(() => {
+        if (!this.#transport.greeted) this.#late(SSH_GREETING_DEADLINE_MS);
+      }, SSH_GREETING_DEADLINE_MS);
+    }
     this.#client.on('error', (error) => {
       this.#cause ??= this.#explain(error);
     });
@@ -79,7 +100,7 @@ export class Session {
     const protocol = this.#connect();
     const scheduler = new Scheduler(this.#transport, protocol);
     this.#scheduler = scheduler;
-    this.#table = new ChannelTable(protocol, scheduler);
+    this.#table = new ChannelTable(protocol, scheduler, options.outcomes);
     routeChannels(protocol, this.#table);
     this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
@@ -115,6 +136,7 @@ export class Session {
     } catch (error) {
       this.#ended = true;
       clearTimeout(this.#deadline);
+      clearTimeout(this.#greetingDeadline);
       this.#transport.socket.destroy();
       throw error;
     }
@@ -145,7 +167,12 @@ export class Session {
 
   #within(ms: number): void {
     clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.destroy(new Error(`no SSH connection within ${ms / 1000} s`)), ms);
+    this.#deadline = setTimeout(() => this.#late(ms), ms);
+  }
+
+  #late(ms: number): void {
+    const what = this.#transport.greeted ? 'did not let us in' : 'did not identify itself';
+    this.destroy(new Error(`the bastion ${what} within ${ms / 1000} s`));
   }
 
   #logIn(protocol: Protocol): Authenticator {
@@ -154,7 +181,10 @@ export class Session {
       ...{ host, user, login },
       send: (method, payload) => sendAuth(protocol, method, payload),
       sessionId: () => sessionId(protocol),
-      waiting: (person) => this.#within(person ? SSH_PERSON_DEADLINE_MS : SSH_HANDSHAKE_DEADLINE_MS),
+      waiting: (person) =>
+        this.#within(
+          person ? SSH_PERSON_DEADLINE_MS : (this.#options.handshakeTimeoutMs ?? SSH_HANDSHAKE_DEADLINE_MS),
+        ),
       failed: (error) => {
         this.#cause ??= error;
         this.#client.end();
@@ -167,6 +197,7 @@ export class Session {
   #ready(): void {
     clearTimeout(this.#deadline);
     if (this.#ended) return;
+    this.#isReady = true;
     const protocol = this.#table.protocol;
     this.#transport.receiveInPlace(protocol);
     this.#link(protocol);
@@ -174,6 +205,8 @@ export class Session {
       () => this.#transport.received,
       () => protocol.ping(),
       () => this.destroy(new Error('the bastion does not answer')),
+      this.#options.keepAliveMs,
+      this.#options.keepAliveMisses,
     );
     this.#cureNagle();
     this.#events.ready();
@@ -216,13 +249,18 @@ export class Session {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#deadline);
+    clearTimeout(this.#greetingDeadline);
     this.#keepalive?.stop();
     this.#authenticator.close();
-    this.#events.ended(this.#cause ?? new Error('the bastion closed the connection'), this.#table.lost());
+    const closed = this.#isReady
+      ? new Error('the bastion closed the connection')
+      : new TurnedAway(this.#transport.greeting);
+    this.#events.ended(this.#cause ?? closed, this.#table.lost());
   }
 
   /** A server that closes the connection while we log in has refused us; ssh2 gives its reason a code. */
   #explain(error: Error & { code?: unknown }): Error {
+    if (error.code === 'ECONNRESET' && !this.#isReady) return new TurnedAway(this.#transport.greeting);
     if (typeof error.code !== 'number') return error;
     return this.#authenticator.disconnected(error.message) ?? error;
   }

@@ -102,6 +102,16 @@ export class Transport {
     this.socket.destroy();
   }
 
+  /** True once the server has identified itself. */
+  get greeted(): boolean {
+    return this.#greeting === undefined;
+  }
+
+  /** What came in place of an identification. */
+  get greeting(): string {
+    return this.#greeting?.toString('latin1') ?? '';
+  }
+
   /** Sends now what was written in this turn. */
   flush(): void {
     this.#link?.flush();

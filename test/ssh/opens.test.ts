@@ -69,7 +69,18 @@ test('delays between attempts double up to a limit, with jitter', () => {
   assert.ok(backoff.delay() <= 250);
 });
 
-test('three unanswered probes mean death, and any byte means life', async () => {
+test('an absent server that is wanted is looked for every second; one that turned us away is not', () => {
+  const backoff = new Backoff();
+  for (let i = 0; i < 12; i++) assert.ok(backoff.delay('absent', true) <= 1000);
+  const away = Array.from({ length: 12 }, () => backoff.delay('turned-away', true));
+  for (const [i, delay] of away.entries()) {
+    const full = Math.min(2000 * 2 ** i, 60_000);
+    assert.ok(delay >= full / 2 && delay <= full, `attempt ${i}: ${delay}`);
+  }
+  assert.ok(backoff.delay('absent') <= 250, 'each kind of failure begins anew');
+});
+
+test('three unanswered probes in a row mean death when that is set, and any byte means life', async () => {
   let received = 0;
   let probes = 0;
   await new Promise<void>((resolve) => {
@@ -83,6 +94,7 @@ test('three unanswered probes mean death, and any byte means life', async () => 
         resolve();
       },
       2,
+      3,
     );
   });
   assert.equal(probes, 8);

@@ -100,6 +100,9 @@ describe('a configuration in order', () => {
       onExit: 'closed',
       connectHold: 10_000,
       dialTimeout: 30_000,
+      keepAlive: 5_000,
+      keepAliveMisses: 2,
+      handshakeTimeout: 15_000,
       log: { level: 'info', format: 'auto' },
     });
   });
@@ -183,6 +186,9 @@ connectHold: 90000ms
       local: ['10.0.0.0/8', '10.0.0.0/9', '10.0.0.0/10'],
       connectHold: ['1s', '2s', '3s'],
       dialTimeout: ['1s', '2s', '3s'],
+      keepAlive: ['1s', '2s', '3s'],
+      keepAliveMisses: ['3', '4', '5'],
+      handshakeTimeout: ['1s', '2s', '3s'],
     };
     const ids = Object.keys(values) as SettingId[];
     await fc.assert(
