@@ -274,6 +274,8 @@ export class Authenticator implements AuthEvents {
   }
 
   #skip(candidate: Candidate, note: string): void {
+    // A conversation that is left gets no answer; only another request ends it.
+    if (this.#rounds > 0) this.#asked = true;
     candidate.outcome = 'skipped';
     candidate.note = note;
     this.#next();

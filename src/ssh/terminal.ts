@@ -23,7 +23,7 @@ export function processTerminal(): Terminal | undefined {
   let last: Promise<unknown> = Promise.resolve();
   const show = (text: string): void => void stderr.write(text);
   return {
-    show: (lines) => show(lines.map((line) => `${printable(line)}\r\n`).join('')),
+    show: (lines) => show(lines.map((line) => `${printable(line)}\n`).join('')),
     ask: (prompt, echo, signal) => {
       const answer = last.then(() => readLine(stdin, show, printable(prompt), echo, signal));
       last = answer.catch(() => {});
@@ -53,7 +53,7 @@ function readLine(
       signal.removeEventListener('abort', aborted);
       stdin.setRawMode(false);
       stdin.pause();
-      show('\r\n');
+      show('\n');
       finish();
     };
     const aborted = (): void => done(() => reject(new Error('the connection ended')));

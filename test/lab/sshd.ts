@@ -10,7 +10,6 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
@@ -40,7 +39,7 @@ export interface SshdOptions {
   readonly config?: readonly string[];
   /** Further names for the known_hosts file, each written with the port. */
   readonly names?: readonly string[];
-  /** Has PAM ask for this password, in a service of the server's own; the machine's accounts stay as they are. */
+  /** PAM asks for this password, by a service of the server's own; the machine's accounts stay as they are. */
   readonly password?: string;
   /** False prepares everything and leaves the server down until `start()`; true by default. */
   readonly start?: boolean;
@@ -87,11 +86,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   writeFileSync(file('authorized_keys'), readFileSync(file('client_key.pub')));
   const names = [address, ...(options.names ?? [])].map((name) => (port === 22 ? name : `[${name}]:${port}`));
   writeFileSync(file('known_hosts'), `${names.join(',')} ${hostKey}\n`);
-  let program = SSHD;
-  if (options.password !== undefined) {
-    program = path.join(directory, pamService(directory));
-    makePamService(program, directory, options.password);
-  }
+  if (options.password !== undefined) makePamService(file('pam.d'), directory, options.password);
   const config = [
     ...(options.config ?? []),
     ...(options.password === undefined ? [] : PAM_CONFIG),
@@ -111,7 +106,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   writeFileSync(file('sshd_config'), `${config.join('\n')}\n`);
   writeFileSync(file('log'), '');
 
-  const server = new LabSshd(directory, address, port, options.netns, program);
+  const server = new LabSshd(directory, address, port, options.netns, options.password !== undefined);
   if (options.start !== false) await server.start();
   return server;
 }
@@ -121,7 +116,6 @@ export async function makeKey(file: string, type = 'ed25519', passphrase = ''): 
   await run('ssh-keygen', ['-q', '-t', type, '-N', passphrase, '-C', 'netproxy-lab', '-f', file]);
 }
 
-const PAM_DIRECTORY = '/etc/pam.d';
 const PAM_CONFIG = [
   'UsePAM yes',
   'PermitRootLogin yes',
@@ -129,21 +123,17 @@ const PAM_CONFIG = [
   'KbdInteractiveAuthentication yes',
 ];
 
-/** PAM takes the name of a service in lower case. */
-function pamService(directory: string): string {
-  return path.basename(directory).toLowerCase();
-}
-
-/** sshd's PAM service has the name of its program, so a name of our own makes a service of our own. */
-function makePamService(program: string, directory: string, password: string): void {
-  symlinkSync(SSHD, program);
+/** What the server sees in the place of /etc/pam.d. */
+function makePamService(services: string, directory: string, password: string): void {
   const check = path.join(directory, 'check-password');
   const expected = path.join(directory, 'password');
   writeFileSync(expected, `${password}\n`);
   writeFileSync(check, `#!/bin/sh\n[ "$(tr -d '\\000')" = "$(cat ${expected})" ]\n`, { mode: 0o755 });
+  mkdirSync(services);
   writeFileSync(
-    path.join(PAM_DIRECTORY, path.basename(program)),
+    path.join(services, 'sshd'),
     `auth required pam_exec.so quiet expose_authtok ${check}
+auth required pam_permit.so
 account required pam_permit.so
 session required pam_permit.so
 `,
@@ -156,15 +146,12 @@ class LabSshd implements Sshd {
   readonly port: number;
   readonly user: string;
   readonly #netns: string | undefined;
-  readonly #program: string;
+  readonly #pam: boolean;
   #child: ChildProcess | undefined;
-  readonly #onExit = (): void => {
-    this.#killAll();
-    this.#removePamService();
-  };
+  readonly #onExit = (): void => this.#killAll();
 
-  constructor(directory: string, address: string, port: number, netns: string | undefined, program: string) {
-    this.#program = program;
+  constructor(directory: string, address: string, port: number, netns: string | undefined, pam: boolean) {
+    this.#pam = pam;
     this.directory = directory;
     this.address = address;
     this.port = port;
@@ -207,7 +194,8 @@ class LabSshd implements Sshd {
       'setpriv',
       '--pdeathsig',
       'KILL',
-      this.#program,
+      ...(this.#pam ? this.#inOwnMounts() : []),
+      SSHD,
       '-D',
       '-f',
       this.configFile,
@@ -254,13 +242,13 @@ class LabSshd implements Sshd {
   async stop(): Promise<void> {
     await this.halt();
     process.removeListener('exit', this.#onExit);
-    this.#removePamService();
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  #removePamService(): void {
-    if (this.#program !== SSHD)
-      rmSync(path.join(PAM_DIRECTORY, path.basename(this.#program)), { force: true });
+  /** The machine's own /etc/pam.d stays as it is, also when we are killed. */
+  #inOwnMounts(): string[] {
+    const script = 'mount --bind "$0" /etc/pam.d && exec "$@"';
+    return ['unshare', '--mount', 'sh', '-c', script, path.join(this.directory, 'pam.d')];
   }
 
   /** The listener is stopped first, so that no connection is born between the list and the kill. */

@@ -55,13 +55,16 @@ export class World {
     this.sshd = sshd;
   }
 
-  static async create(options: { sshd?: boolean; config?: readonly string[] } = {}): Promise<World> {
+  static async create(
+    options: { sshd?: boolean; config?: readonly string[]; password?: string } = {},
+  ): Promise<World> {
     const lab = await createLab();
     const sshd = await startSshd({
       netns: lab.bastion.name,
       address: LAB.bastion.v4,
       start: options.sshd ?? true,
       config: options.config ?? [],
+      ...(options.password === undefined ? {} : { password: options.password }),
     });
     const targets = lab.target.spawn([process.execPath, join(import.meta.dirname, 'target.ts')], {
       stdio: ['ignore', 'ignore', 'inherit'],
