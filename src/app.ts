@@ -4,6 +4,7 @@
  */
 import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
+import type { JudgedBastion } from './config/load.ts';
 import { NetproxyError, ProblemsError, type Problem } from './core/errors.ts';
 import type { Endpoint } from './core/flow.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
@@ -28,11 +29,11 @@ import { processTerminal } from './ssh/terminal.ts';
 
 type BastionSettings = Config['bastions'][number];
 
-function loginOf(bastion: BastionSettings, wrong: Wrong): Login {
+function loginOf(bastion: JudgedBastion, wrong: Wrong): Login {
   return loadLogin({ ...bastion.credentials, auth: bastion.auth }, processTerminal(), wrong);
 }
 
-function knownHostsOf(bastion: BastionSettings): KnownHosts {
+function knownHostsOf(bastion: JudgedBastion): KnownHosts {
   return KnownHosts.parse(bastion.credentials.knownHosts, bastion.knownHostsFile);
 }
 
@@ -166,18 +167,23 @@ function hostInput(config: HostConfig): { tun: HostConfig['tun']; local: readonl
 }
 
 async function check(config: Config): Promise<readonly Problem[]> {
+  const found = config.bastions.map(async (bastion, index) =>
+    (await judge(bastion)).map((problem) => ({ ...problem, where: `bastions[${index}].${problem.where}` })),
+  );
+  return (await Promise.all(found)).flat();
+}
+
+async function judge(bastion: JudgedBastion): Promise<readonly Problem[]> {
   const problems: Problem[] = [];
-  for (const [index, bastion] of config.bastions.entries()) {
-    const wrong: Wrong = (key, { code, message, hint }) => {
-      problems.push({ code, where: `bastions[${index}].${key}`, message, hint });
-    };
-    await checkAgent(loginOf(bastion, wrong), wrong);
-    try {
-      knownHostsOf(bastion);
-    } catch (error) {
-      if (!(error instanceof NetproxyError)) throw error;
-      wrong('knownHostsFile', error);
-    }
+  const wrong: Wrong = (key, { code, message, hint }) => {
+    problems.push({ code, where: key, message, hint });
+  };
+  await checkAgent(loginOf(bastion, wrong), wrong);
+  try {
+    knownHostsOf(bastion);
+  } catch (error) {
+    if (!(error instanceof NetproxyError)) throw error;
+    wrong('knownHostsFile', error);
   }
   return problems;
 }
@@ -192,4 +198,4 @@ async function releaseHost(_config: HostConfig, io: Io): Promise<void> {
   io.print(io.json ? `${JSON.stringify({ steps })}\n` : describe(steps));
 }
 
-export const commands: Commands = { run, check, plan, release: releaseHost };
+export const commands: Commands = { run, check, judge, plan, release: releaseHost };

@@ -1,4 +1,5 @@
 import type { Config, HostConfig } from '../config/config.ts';
+import type { JudgedBastion } from '../config/load.ts';
 import type { Problem } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 
@@ -19,6 +20,8 @@ export interface Commands {
   run(config: Config, io: Io, ready: (line: string) => void): Promise<void>;
   /** Judges what only the parts can: the private key, its passphrase, known_hosts. Touches no network. */
   check(config: Config, io: Io): Promise<readonly Problem[]>;
+  /** The same for one bastion, of which some files may lack; places are its keys, such as `identityFile`. */
+  judge(bastion: JudgedBastion): Promise<readonly Problem[]>;
   /** Prints the steps that `run` would take on the host. */
   plan(config: HostConfig, io: Io): Promise<void>;
   /** Puts the host back as it was, whoever changed it. */

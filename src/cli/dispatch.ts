@@ -1,7 +1,7 @@
 /** From the arguments to an exit code: reads the settings, does the command, tells errors. */
 import type { Environment } from '../config/environment.ts';
-import { loadConfig, loadHostConfig } from '../config/load.ts';
-import type { Loaded } from '../config/load.ts';
+import { loadConfig, loadHostConfig, placed } from '../config/load.ts';
+import type { JudgedBastion, Loaded } from '../config/load.ts';
 import type { HostConfig, LogConfig } from '../config/config.ts';
 import { setting } from '../config/settings.ts';
 import { NetproxyError, ProblemsError } from '../core/errors.ts';
@@ -91,7 +91,10 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     );
   }
   if (command === 'completion') return print(shell, completion(args.operands[0]));
-  const sources = { flags: args.flags, environment: shell.environment, problems: args.problems };
+  const sources = {
+    ...{ flags: args.flags, environment: shell.environment, problems: args.problems },
+    judge: async (bastion: JudgedBastion) => (await shell.loadCommands()).judge(bastion),
+  };
   if (command === 'run' || command === 'check') {
     const full = await loadConfig(sources);
     loaded(full.config);
@@ -113,15 +116,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
 
 /** The parts name what is wrong by its key; the operator wants the flag, variable or line that gave it. */
 function located({ problems }: ProblemsError, origins: Loaded<HostConfig>['origins']): ProblemsError {
-  const placed = problems.map((problem) => {
-    const origin = origins.get(problem.where) ?? 'default';
-    if (origin === 'default') return problem;
-    return {
-      ...problem,
-      where: origin.startsWith('-') || /^NETPROXY_\w+$/.test(origin) ? origin : `${origin} ${problem.where}`,
-    };
-  });
-  return new ProblemsError(placed);
+  return new ProblemsError(problems.map((problem) => placed(problem, origins)));
 }
 
 async function prepare(

@@ -33,7 +33,7 @@ export function readCredentials(
   agentSocket: string | undefined,
   readFile: ReadFile,
   problems: Problem[],
-): BastionCredentials | undefined {
+): BastionCredentials {
   const wrong = (where: string, message: string, hint?: string): undefined => {
     // One flag may name the file of every bastion: its problem is told once.
     if (problems.some((other) => other.where === where && other.message === message)) return;
@@ -70,7 +70,6 @@ export function readCredentials(
   const password = line(paths.password);
   const answers = paths.answers === undefined ? undefined : read(paths.answers);
   const knownHosts = paths.knownHosts === undefined ? undefined : read(paths.knownHosts);
-  if (knownHosts === undefined) return undefined;
   return {
     identities,
     passphrases,
@@ -78,7 +77,7 @@ export function readCredentials(
     agentSocket,
     password,
     answers: answers === undefined ? undefined : new Secret(linesOf(answers)),
-    knownHosts: knownHosts.toString('utf8'),
+    knownHosts: knownHosts?.toString('utf8') ?? '',
   };
 }
 

@@ -1,5 +1,5 @@
 import { ProblemsError } from '../core/errors.ts';
-import type { Problem } from '../core/errors.ts';
+import type { ErrorCode, Problem } from '../core/errors.ts';
 import type { BastionConfig, BastionCredentials, Config, HostConfig } from './config.ts';
 import { readCredentials } from './credentials.ts';
 import type { Placed } from './credentials.ts';
@@ -22,7 +22,17 @@ export interface Sources {
   readonly problems?: readonly Problem[];
   /** Where files come from; the file system when absent. */
   readonly readFile?: ReadFile;
+  /**
+   * Judges what was read of a bastion when something is wrong already, so that all is told at once.
+   * The places of its problems are keys of the bastion.
+   */
+  readonly judge?: (bastion: JudgedBastion) => Promise<readonly Problem[]>;
 }
+
+/** A bastion with all of its files that could be read. */
+export type JudgedBastion = Pick<BastionConfig, 'auth' | 'knownHostsFile'> & {
+  readonly credentials: BastionCredentials;
+};
 
 /** A configuration with, for each key, where its value came from. */
 export interface Loaded<C> {
@@ -37,6 +47,7 @@ export async function loadConfig(sources: Sources): Promise<Loaded<Config>> {
   await loader.readSources();
   const host = loader.host();
   const bastions = loader.bastions(true);
+  await loader.judge(bastions);
   return loader.finish(() => ({ bastions: bastions as Config['bastions'], ...host() }));
 }
 
@@ -62,10 +73,23 @@ const WAYS_IN = [
 ] as const satisfies readonly SettingId[];
 const WAYS_IN_TEXT = 'another way to log in: agent, passwordFile, keyboardInteractiveFile, auth';
 
+/** A problem of a key, with the flag, variable or line that gave it in the place of the key. */
+export function placed(problem: Problem, origins: ReadonlyMap<string, string>): Problem {
+  const from = origins.get(problem.where) ?? 'default';
+  if (from === 'default') return problem;
+  const where = from.startsWith('-') || /^NETPROXY_\w+$/.test(from) ? from : `${from} ${problem.where}`;
+  return { ...problem, where };
+}
+
+/** What may only follow from a file that could not be read or a setting that is wrong. */
+const FOLLOWING: ReadonlySet<ErrorCode> = new Set(['AUTH_UNCONFIGURED', 'CERTIFICATE_INVALID']);
+
 class Loader {
   readonly #sources: Sources;
   readonly #problems: Problem[];
   readonly #origins = new Map<string, string>();
+  /** Bastions with which nothing was wrong. */
+  readonly #whole = new Set<number>();
   #environment: ReadonlyMap<SettingId, readonly Given[]> = new Map();
   #file: FileSettings = { given: new Map(), bastions: undefined };
 
@@ -126,6 +150,7 @@ class Loader {
     }
     const names = new Map<string, string>();
     return items.map(({ where, given }, index) => {
+      const problems = this.#problems.length;
       const path = (key: string): string => `bastions[${index}].${key}`;
       const value = <I extends SettingId>(id: I): SettingValues[I] => {
         const key = id.slice('bastions[].'.length);
@@ -183,8 +208,25 @@ class Loader {
         this.#sources.readFile ?? fileReader('CREDENTIAL_UNREADABLE'),
         this.#problems,
       );
+      if (this.#problems.length === problems) this.#whole.add(index);
       return { ...bastion, credentials };
     });
+  }
+
+  /** When something is wrong already, the parts are asked at once what else is. */
+  async judge(
+    bastions: readonly (BastionConfig & { credentials: BastionCredentials | undefined })[],
+  ): Promise<void> {
+    const { judge } = this.#sources;
+    if (judge === undefined || this.#problems.length === 0) return;
+    for (const [index, { credentials, auth, knownHostsFile }] of bastions.entries()) {
+      if (credentials === undefined) continue;
+      for (const problem of await judge({ credentials, auth, knownHostsFile })) {
+        if (!this.#whole.has(index) && FOLLOWING.has(problem.code)) continue;
+        const where = `bastions[${index}].${problem.where}`;
+        this.#problems.push(placed({ ...problem, where }, this.#origins));
+      }
+    }
   }
 
   /** The one way out: the frozen result, or every problem. */

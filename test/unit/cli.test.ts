@@ -62,6 +62,7 @@ async function cli(
     loadCommands: async () => ({
       run: async () => unexpected(),
       check: async () => [],
+      judge: async () => [],
       plan: async () => unexpected(),
       release: async () => unexpected(),
       ...options.commands,
