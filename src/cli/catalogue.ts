@@ -57,7 +57,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     settings: allFlags,
     json: true,
     about:
-      'Reads everything that "run" reads, the private key and known_hosts too, and prints each setting ' +
+      'Reads everything that "run" reads, keys, certificates and known_hosts too, and prints each setting ' +
       'with where its value came from; secrets are masked. Starts nothing and touches no network.',
     examples: [
       'netproxy check -c netproxy.yaml',

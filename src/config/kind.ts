@@ -244,7 +244,7 @@ export const bastionUrl: Kind<BastionUrl> = {
     // text holds a password.
     if (userInfo.includes(':')) {
       throw new BadValue('a password in a URL shows in the process list, in logs and in "docker inspect"', {
-        hint: 'Leave the password out; netproxy logs in with a key (--identity).',
+        hint: 'Leave the password out; netproxy logs in with a key (--identity), or a password in a file (--password-file).',
         mayEcho: false,
       });
     }

@@ -70,7 +70,8 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   CREDENTIAL_UNREADABLE: {
     exit: EXIT_USAGE,
-    meaning: 'A private key, passphrase or known_hosts file could not be read.',
+    meaning:
+      'A private key, certificate, passphrase, password, answers or known_hosts file could not be read, or is empty.',
     hint: 'Check that the file is mounted and that the user netproxy runs as may read it.',
   },
   INTERNAL: {
@@ -107,7 +108,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   CERTIFICATE_EXPIRED: {
     exit: EXIT_USAGE,
-    meaning: 'The certificate to log in with is no longer valid.',
+    meaning: 'The certificate to log in with is no longer valid, or not yet.',
     hint: 'Have the key signed again, and put the new certificate in the place of the old one.',
   },
   HOST_KEY_UNKNOWN: {
@@ -139,7 +140,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   KEY_PASSPHRASE_MISSING: {
     exit: EXIT_USAGE,
     meaning: 'The private key is encrypted, and no passphrase was given.',
-    hint: 'Give the file that holds the passphrase, or a key without one.',
+    hint: 'Give the file that holds the passphrase (identityPassphraseFile), or a key without one.',
   },
   KEY_PASSPHRASE_WRONG: {
     exit: EXIT_USAGE,

@@ -3,10 +3,11 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Terminal } from '../../src/ssh/terminal.ts';
 import { makeKey, startSshd } from '../lab/sshd.ts';
 import type { Sshd, SshdOptions } from '../lab/sshd.ts';
-import { connected } from './harness.ts';
+import { bastionFor, connected } from './harness.ts';
 import { faults, login, refusal } from './login-lab.ts';
 import type { LoginFiles } from './login-lab.ts';
 
@@ -216,4 +217,36 @@ test('asks at the terminal for what no file holds', async () => {
   assert.deepEqual(password.asked, [`Password for ${sshd.user}@127.0.0.1: |false`]);
   const error = await refusal(sshd, { terminal: typist(), auth: ['password'] });
   assert.match(error.message, /gave up password: nobody answered/);
+});
+
+test('a person may take longer than a handshake', async () => {
+  const slow: Terminal = { show: () => {}, ask: () => sleep(1500, PASSWORD) };
+  const bastion = await connected(sshd, {
+    login: login({ terminal: slow, auth: ['password'] }),
+    handshakeTimeoutMs: 1000,
+  });
+  await bastion.stop();
+});
+
+test('a question is withdrawn when the connection ends', async () => {
+  const asked = Promise.withResolvers<void>();
+  const withdrawn = Promise.withResolvers<void>();
+  const absent: Terminal = {
+    show: () => {},
+    ask: (_prompt, _echo, signal) => {
+      asked.resolve();
+      return new Promise((_, reject) => {
+        signal.addEventListener('abort', () => {
+          withdrawn.resolve();
+          reject(new Error('the connection ended'));
+        });
+      });
+    },
+  };
+  const bastion = bastionFor(sshd, { login: login({ terminal: absent, auth: ['password'] }) });
+  bastion.start();
+  await asked.promise;
+  sshd.dropConnections();
+  await withdrawn.promise;
+  await bastion.stop();
 });

@@ -55,7 +55,10 @@ test('pooled padding: every byte is filled, none twice, and large requests are s
 test('an ssh2 without the fields that we use is refused by name', () => {
   assert.throws(() => privateSurface({} as Client), /Client\._protocol/);
   const fake = { _protocol: { _handlers: {}, channelData: () => {} } } as unknown as Client;
-  assert.throws(() => privateSurface(fake), /directTcpip.*_handlers\.CHANNEL_DATA.*_decipher/);
+  assert.throws(
+    () => privateSurface(fake),
+    /directTcpip.*_handlers\.CHANNEL_DATA.*USERAUTH_FAILURE.*_decipher.*_authsQueue, _packetRW/,
+  );
 });
 
 /** Logs in with one cipher, does `look`, and leaves nothing open however that ends. */
