@@ -5,9 +5,11 @@
 import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
 import type { JudgedBastion } from './config/load.ts';
+import { Reload, type ConfigSource } from './control/reload.ts';
 import { NetproxyError, ProblemsError, type Problem } from './core/errors.ts';
 import type { Endpoint } from './core/flow.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
+import type { Log } from './core/log.ts';
 import { loadNative, type Native, type NativeEngine, type TunDevice } from './core/native.ts';
 import { DnsRelay } from './dns/relay.ts';
 import { Engine } from './engine/engine.ts';
@@ -19,15 +21,14 @@ import { describe } from './netns/describe.ts';
 import { planTakeOver, release, takeOver } from './netns/takeover.ts';
 import { ipCommand } from './netns/ip.ts';
 import { defaultPolicy } from './policy/policy.ts';
-import { Bastion } from './ssh/bastion.ts';
+import type { BastionOptions } from './ssh/bastion.ts';
 import { KnownHosts } from './ssh/known-hosts.ts';
 import { checkAgent, loadLogin, type Login, type Wrong } from './ssh/login.ts';
 import { markedSockets } from './ssh/marked-socket.ts';
 import { resolveBastion } from './ssh/resolve.ts';
+import { Succession } from './ssh/succession.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
 import { processTerminal } from './ssh/terminal.ts';
-
-type BastionSettings = Config['bastions'][number];
 
 function loginOf(bastion: JudgedBastion, wrong: Wrong): Login {
   return loadLogin({ ...bastion.credentials, auth: bastion.auth }, processTerminal(), wrong);
@@ -45,7 +46,12 @@ function openTun(native: Native, name: string): TunDevice {
   }
 }
 
-async function run(config: Config, io: Io, ready: (line: string) => void): Promise<void> {
+async function run(
+  config: Config,
+  io: Io,
+  ready: (line: string) => void,
+  source: ConfigSource,
+): Promise<void> {
   const { log, stop } = io;
   const started = performance.now();
   const native = loadNative();
@@ -53,10 +59,11 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
   const settings = config.bastions[0]!;
   const problems = await check(config);
   if (problems.length > 0) throw new ProblemsError(problems);
-  const addresses = await resolveBastion(settings.host, settings.port);
+  let addresses = await resolveBastion(settings.host, settings.port);
 
   // No connection is ready before this turn is over, in which the engine is made.
-  const bastion = makeBastion(config, settings, addresses, native, io, () => engine.native);
+  const connection = { native, log, engine: () => engine.native };
+  const bastion = new Succession(bastionOptions(config, addresses, connection));
   const policy = defaultPolicy(settings.name);
   const upstreams = new Map([[settings.name, bastion]]);
   const forwarder = new Forwarder({ policy, upstreams, log, now: () => performance.now() });
@@ -89,10 +96,35 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
   };
   process.on('SIGUSR2', tellState);
 
+  let onExit = config.onExit;
+  const reload = new Reload({
+    ...{ config, source, log },
+    judge: check,
+    apply: async (next, changed) => {
+      const touches = (keys: RegExp): boolean => changed.some((key) => keys.test(key));
+      if (touches(CONNECTION)) {
+        const { host, port } = next.bastions[0]!;
+        const moved = touches(/^bastions\[0\]\.(host|port)$/);
+        const found = moved ? await resolveBastion(host, port) : addresses;
+        bastion.replace(bastionOptions(next, found, connection), touches(TRUST));
+        addresses = found;
+      }
+      if (touches(/^local$|^local\[/)) {
+        const input = { tun: { ...config.tun, name: device.name }, local: next.local };
+        const { steps } = await takeOver(input, ipCommand);
+        log.info({ steps: steps.length }, 'the routes follow the new list of local networks');
+      }
+      bastion.adjust({ connectHoldMs: next.connectHold, dialTimeoutMs: next.dialTimeout });
+      io.logLevel(next.log.level);
+      onExit = next.onExit;
+    },
+  });
+
   try {
     // The marked socket leaves by the uplink before the takeover as well as after it, so the two need
     // not wait for each other; the ready line waits for both.
     bastion.start();
+    reload.start();
     const taken = await takeOver(
       { ...hostInput(config), tun: { ...config.tun, name: device.name } },
       ipCommand,
@@ -117,23 +149,29 @@ async function run(config: Config, io: Io, ready: (line: string) => void): Promi
     await drain(engine);
   } finally {
     process.off('SIGUSR2', tellState);
+    reload.stop();
     engine.abortAll();
     dns.close();
     await bastion.stop();
     engine.close();
-    if (config.onExit === 'open') await release(ipCommand);
+    if (onExit === 'open') await release(ipCommand);
   }
 }
 
-function makeBastion(
+/** What every connection to a bastion needs of the process. */
+interface Connection {
+  readonly native: Native;
+  readonly log: Log;
+  readonly engine: () => NativeEngine;
+}
+
+function bastionOptions(
   config: Config,
-  settings: BastionSettings,
   addresses: readonly Endpoint[],
-  native: Native,
-  { log }: Io,
-  engine: () => NativeEngine,
-): Bastion {
-  return new Bastion({
+  { native, log, engine }: Connection,
+): BastionOptions {
+  const settings = config.bastions[0]!;
+  return {
     name: settings.name,
     endpoints: () => addresses,
     hostName: settings.host,
@@ -151,8 +189,12 @@ function makeBastion(
     keepAliveMs: config.keepAlive,
     keepAliveMisses: config.keepAliveMisses,
     handshakeTimeoutMs: config.handshakeTimeout,
-  });
+  };
 }
+
+/** Settings that a connection is made with, and among them those that say which server is the right one. */
+const CONNECTION = /^(bastions\[0\]\.(?!name$)|keepAlive|handshakeTimeout)/;
+const TRUST = /^bastions\[0\]\.(host|port|knownHostsFile)$/;
 
 /** Gives flows time to end in order: whoever stops a container wants its last requests answered. */
 async function drain(engine: Engine): Promise<void> {

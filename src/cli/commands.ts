@@ -1,11 +1,14 @@
-import type { Config, HostConfig } from '../config/config.ts';
+import type { Config, HostConfig, LogConfig } from '../config/config.ts';
 import type { JudgedBastion } from '../config/load.ts';
+import type { ConfigSource } from '../control/reload.ts';
 import type { Problem } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 
 /** What a command may use of the process. */
 export interface Io {
   readonly log: Log;
+  /** From now on what is less severe is not logged. */
+  logLevel(level: LogConfig['level']): void;
   /** Writes to stdout, the command's own output. `text` ends with a newline. */
   print(text: string): void;
   /** Aborted by the first SIGTERM or SIGINT; the reason is the signal's name. */
@@ -17,7 +20,7 @@ export interface Io {
 /** What the commands do, as the composition root provides it. Errors are NetproxyErrors where known. */
 export interface Commands {
   /** Forwards until `io.stop`, then ends in order. `ready` is called once, with the line to print. */
-  run(config: Config, io: Io, ready: (line: string) => void): Promise<void>;
+  run(config: Config, io: Io, ready: (line: string) => void, source: ConfigSource): Promise<void>;
   /** Judges what only the parts can: the private key, its passphrase, known_hosts. Touches no network. */
   check(config: Config, io: Io): Promise<readonly Problem[]>;
   /** The same for one bastion, of which some files may lack; places are its keys, such as `identityFile`. */

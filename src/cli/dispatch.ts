@@ -91,16 +91,28 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     );
   }
   if (command === 'completion') return print(shell, completion(args.operands[0]));
+  const files = new Set<string>();
   const sources = {
     ...{ flags: args.flags, environment: shell.environment, problems: args.problems },
     judge: async (bastion: JudgedBastion) => (await shell.loadCommands()).judge(bastion),
+    onFile: (path: string) => void files.add(path),
   };
   if (command === 'run' || command === 'check') {
-    const full = await loadConfig(sources);
+    let full = await loadConfig(sources);
     loaded(full.config);
     const { commands, io } = await prepare(shell, args, full);
     try {
-      if (command === 'run') return await run(full.config, commands, io);
+      if (command === 'run') {
+        return await run(full.config, commands, io, {
+          files,
+          read: async () => {
+            files.clear();
+            full = await loadConfig(sources);
+            return full.config;
+          },
+          place: (error) => located(error, full.origins),
+        });
+      }
       await check(full, commands, io);
       return 0;
     } catch (error) {
@@ -132,7 +144,15 @@ async function prepare(
     createLogger({ ...config.log, terminal, colour }),
     shell.loadCommands(),
   ]);
-  const io: Io = { log, stop, json: args.json, print: (text) => shell.stdout.write(text) };
+  const io: Io = {
+    log,
+    stop,
+    json: args.json,
+    print: (text) => shell.stdout.write(text),
+    logLevel: (level) => {
+      log.level = level;
+    },
+  };
   return { commands, io };
 }
 

@@ -66,6 +66,8 @@ export interface HostConfig {
   readonly keepAliveMisses: number;
   /** Milliseconds from connect(2) to the end of the login. */
   readonly handshakeTimeout: number;
+  /** Whether files are watched, and read again when they change. */
+  readonly watch: boolean;
   readonly log: LogConfig;
 }
 

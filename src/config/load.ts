@@ -27,6 +27,8 @@ export interface Sources {
    * The places of its problems are keys of the bastion.
    */
   readonly judge?: (bastion: JudgedBastion) => Promise<readonly Problem[]>;
+  /** Told of every file that is about to be read, whether it is there or not. */
+  onFile?(path: string): void;
 }
 
 /** A bastion with all of its files that could be read. */
@@ -102,7 +104,7 @@ class Loader {
     this.#environment = readEnvironment(this.#sources.environment, this.#problems);
     const path = this.#first('config', undefined);
     if (path === undefined) return;
-    const read = this.#sources.readFile ?? fileReader('CONFIG_UNREADABLE');
+    const read = this.#reader('CONFIG_UNREADABLE');
     const where = this.#given('config', undefined)?.[0]?.where ?? path;
     this.#file = await readConfigFile(path, where, read, this.#problems);
   }
@@ -126,6 +128,7 @@ class Loader {
       keepAlive: value('keepAlive'),
       keepAliveMisses: value('keepAliveMisses'),
       handshakeTimeout: value('handshakeTimeout'),
+      watch: value('watch') === 'true',
       log: { level: value('log.level'), format: value('log.format') },
     };
     return () => host;
@@ -205,7 +208,7 @@ class Loader {
           knownHosts: one('bastions[].knownHostsFile', bastion.knownHostsFile),
         },
         this.#agentSocket(bastion.agent, this.#where('bastions[].agent', given) ?? where),
-        this.#sources.readFile ?? fileReader('CREDENTIAL_UNREADABLE'),
+        this.#reader('CREDENTIAL_UNREADABLE'),
         this.#problems,
       );
       if (this.#problems.length === problems) this.#whole.add(index);
@@ -227,6 +230,14 @@ class Loader {
         this.#problems.push(placed({ ...problem, where }, this.#origins));
       }
     }
+  }
+
+  #reader(code: ErrorCode): ReadFile {
+    const read = this.#sources.readFile ?? fileReader(code);
+    return (path) => {
+      this.#sources.onFile?.(path);
+      return read(path);
+    };
   }
 
   /** The one way out: the frozen result, or every problem. */

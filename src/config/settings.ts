@@ -69,6 +69,7 @@ export interface SettingValues {
   keepAlive: number;
   keepAliveMisses: number;
   handshakeTimeout: number;
+  watch: 'true' | 'false';
   'log.level': LogConfig['level'];
   'log.format': LogConfig['format'];
 }
@@ -83,6 +84,16 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     kind: kind.file,
     group: 'Configuration',
     description: 'YAML file with the keys of this table.',
+  },
+  watch: {
+    key: 'watch',
+    flag: 'watch',
+    env: 'NETPROXY_WATCH',
+    kind: kind.oneOf('true', 'false'),
+    default: 'true',
+    group: 'Configuration',
+    description:
+      'Whether a changed configuration file, key or known_hosts file is read again without a signal.',
   },
   bastion: {
     flag: 'bastion',

@@ -152,6 +152,14 @@ export const BREAKER_PROBE_MS: number = 15 * SECOND_MS;
 /** Silent targets that are remembered. */
 export const BREAKER_TARGETS_MAX = 1024;
 
+/** Milliseconds that a connection whose settings were replaced may go on for the flows on it, and such
+ * connections at once; beyond that the oldest ends with its flows. Long transfers end within the hour. */
+export const SSH_DRAIN_DEADLINE_MS: number = 3600 * SECOND_MS;
+export const SSH_DRAINING_MAX = 4;
+
+/** Milliseconds between looks at whether the last flow of such a connection has ended. */
+export const SSH_DRAIN_POLL_MS: number = 500;
+
 // --- Engine ------------------------------------------------------------------------------------
 
 /** Bytes queued towards the application above which the far end is no longer invited to send, and
@@ -193,6 +201,14 @@ export const DRAIN_DEADLINE_MS: number = 5 * SECOND_MS;
 /** Bytes. Largest configuration, key or known_hosts file that is read: far above any real one, and
  * small enough that a wrong path cannot fill the memory. */
 export const CONFIG_FILE_MAX_BYTES: number = 1 * MIB;
+
+/** Milliseconds without a further event after which changed files are read; and after which they are read
+ * in any case, when the events do not cease. */
+export const WATCH_QUIET_MS = 250;
+export const WATCH_UNREST_MS: number = 2 * SECOND_MS;
+
+/** Symbolic links followed on the way to one file; the kernel follows as many (path_resolution(7)). */
+export const WATCH_LINKS_MAX = 40;
 
 /** Milliseconds between looks at whether the last flow has ended. */
 export const DRAIN_POLL_MS = 20;

@@ -33,8 +33,13 @@ export function resolveFormat(format: LoggerOptions['format'], terminal: boolean
   return terminal ? 'human' : 'json';
 }
 
+/** A log whose level may change. */
+export interface LeveledLog extends Log {
+  level: string;
+}
+
 /** Makes the log. Libraries are loaded here since help and completion have no use for them. */
-export async function createLogger(options: LoggerOptions): Promise<Log> {
+export async function createLogger(options: LoggerOptions): Promise<LeveledLog> {
   const { pino } = await import('pino');
   const destination = options.descriptor ?? STDERR;
   const settings = {
@@ -46,7 +51,7 @@ export async function createLogger(options: LoggerOptions): Promise<Log> {
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: MASK },
   };
   if (resolveFormat(options.format, options.terminal) === 'json') {
-    const log: Log = pino(settings, pino.destination({ dest: destination, sync: true }));
+    const log: LeveledLog = pino(settings, pino.destination({ dest: destination, sync: true }));
     return log;
   }
   const { default: pretty } = await import('pino-pretty');
@@ -57,6 +62,6 @@ export async function createLogger(options: LoggerOptions): Promise<Log> {
     translateTime: 'SYS:HH:MM:ss.l',
     errorLikeObjectKeys: ['error', 'err'],
   });
-  const log: Log = pino(settings, stream);
+  const log: LeveledLog = pino(settings, stream);
   return log;
 }

@@ -10,6 +10,8 @@ import {
   CONNECT_HOLD_MS,
   SSH_CLOSE_DEADLINE_MS,
   SSH_DEMAND_MS,
+  SSH_DRAIN_DEADLINE_MS,
+  SSH_DRAIN_POLL_MS,
   SSH_OPEN_DEADLINE_MS,
   SSH_RECONNECT_DEMAND_MS,
   SSH_STABLE_MS,
@@ -20,6 +22,7 @@ import { Backoff } from './backoff.ts';
 import type { AttemptFailure } from './backoff.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { PendingDial } from './dial.ts';
+import { hostKeyError } from './host-key-error.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import type { Login } from './login.ts';
 import { Session } from './session.ts';
@@ -60,6 +63,8 @@ export interface BastionOptions {
   readonly keepAliveMisses?: number;
   /** Milliseconds from connect(2) to the end of the login. */
   readonly handshakeTimeoutMs?: number;
+  /** Goes on trying also after an error that only a change can cure, be it one of the server's. */
+  readonly persistent?: boolean;
   onState?(status: BastionStatus): void;
 }
 
@@ -79,7 +84,7 @@ const STOPPED: DialFailure = { reason: 'network-unreachable', message: 'netproxy
 
 /** A bastion: keeps one SSH connection up, and dials through it. */
 export class Bastion implements Dialer {
-  readonly #options: BastionOptions;
+  #options: BastionOptions;
   readonly #backoff = new Backoff();
   readonly #targets: Targets;
   readonly #held = new Set<PendingDial>();
@@ -94,6 +99,9 @@ export class Bastion implements Dialer {
   #dialledAt = -Infinity;
   #stopped = false;
   #closed: (() => void) | undefined;
+  /** Takes the dials over, once new flows do not come here any more. */
+  #successor: Bastion | undefined;
+  #down: (() => void) | undefined;
 
   constructor(options: BastionOptions) {
     this.#options = options;
@@ -133,6 +141,63 @@ export class Bastion implements Dialer {
     if (this.#status.state === 'ready') this.#open(dial);
     else this.#hold(dial);
     return dial;
+  }
+
+  /** New waits, for dials from now on. */
+  adjust(waits: Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs'>): void {
+    this.#options = { ...this.#options, ...waits };
+  }
+
+  /** Whether the server would be accepted under other settings. True when there is none, or it is another. */
+  trustedBy({ hostName, port, knownHosts }: BastionOptions): boolean {
+    if (hostName !== this.#options.hostName || port !== this.#options.port) return true;
+    const blob = this.#session?.hostKey;
+    return (
+      blob === undefined ||
+      hostKeyError(knownHosts.check(hostName, port, blob), hostName, port, blob) === undefined
+    );
+  }
+
+  /** Calls `down`, once, when there is no connection: now, or when it is lost. */
+  whenDown(down: () => void): void {
+    this.#down = down;
+    if (this.#status.state !== 'ready') process.nextTick(() => this.#tellDown());
+  }
+
+  /** Ends the connection at once. */
+  cut(cause: Error): void {
+    this.#session?.destroy(cause);
+  }
+
+  /**
+   * Nobody dials here any more: dials that wait go to `successor`, and the connection ends with its last
+   * flow. Resolves when it has, in bounded time.
+   */
+  async retire(successor: Bastion): Promise<void> {
+    this.#successor = successor;
+    clearTimeout(this.#retry?.timer);
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const dial of held) successor.adopt(dial);
+    const deadline = performance.now() + SSH_DRAIN_DEADLINE_MS;
+    while (!this.#stopped && this.size > 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, SSH_DRAIN_POLL_MS));
+    }
+    await this.stop();
+  }
+
+  /** Takes a dial of another bastion over. */
+  adopt(dial: PendingDial): void {
+    if (dial.over) return;
+    dial.handTo((ended) => this.#held.delete(ended));
+    if (this.#status.state === 'ready') this.#open(dial);
+    else this.#hold(dial);
+  }
+
+  #tellDown(): void {
+    const down = this.#down;
+    this.#down = undefined;
+    down?.();
   }
 
   /** Ends the connection in order. Held dials fail, channels end as `upstream-lost`. */
@@ -186,7 +251,7 @@ export class Bastion implements Dialer {
     this.#retry = undefined;
     try {
       const endpoints = await this.#options.endpoints();
-      if (this.#stopped) return;
+      if (this.#stopped || this.#successor !== undefined) return;
       const endpoint = endpoints[this.#attempt++ % Math.max(endpoints.length, 1)];
       if (endpoint === undefined) throw new Error(`${this.#options.hostName} has no address`);
       const session: Session = new Session(
@@ -222,6 +287,11 @@ export class Bastion implements Dialer {
     }
     const wasReady = this.#status.state === 'ready';
     if (wasReady) this.#setState('down', error.message);
+    this.#tellDown();
+    if (this.#successor !== undefined) {
+      for (const dial of unanswered) this.#successor.adopt(dial);
+      return;
+    }
     for (const dial of unanswered) this.#hold(dial);
     // One that throws us out again and again is not to be knocked at in a tight loop.
     const stable = wasReady && Date.now() - this.#readySince >= SSH_STABLE_MS;
@@ -235,9 +305,14 @@ export class Bastion implements Dialer {
 
   /** An attempt failed. */
   #failed(error: Error): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#successor !== undefined) return;
     this.#setState('down', error.message, error);
-    if (!this.#everReady && error instanceof NetproxyError && FATAL_CODES.has(error.code)) {
+    if (
+      !this.#everReady &&
+      this.#options.persistent !== true &&
+      error instanceof NetproxyError &&
+      FATAL_CODES.has(error.code)
+    ) {
       this.#ready.reject(error);
       this.#stopped = true;
       for (const dial of this.#held) dial.fail(NO_BASTION);

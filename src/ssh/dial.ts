@@ -11,7 +11,7 @@ export class PendingDial implements Dial {
   #timer: NodeJS.Timeout | undefined;
   #over = false;
   /** Told once, however the dial ends. */
-  readonly #ended: (dial: PendingDial) => void;
+  #ended: (dial: PendingDial) => void;
 
   constructor(
     target: Endpoint,
@@ -28,6 +28,11 @@ export class PendingDial implements Dial {
   /** Answered, failed or cancelled. */
   get over(): boolean {
     return this.#over;
+  }
+
+  /** Another owner, who is told of the end from now on. */
+  handTo(ended: (dial: PendingDial) => void): void {
+    this.#ended = ended;
   }
 
   /** Fails with `failure` unless something else happens within `ms`. Replaces the deadline before. */

@@ -73,6 +73,7 @@ export class Session {
   #deadline: NodeJS.Timeout | undefined;
   #greetingDeadline: NodeJS.Timeout | undefined;
   #isReady = false;
+  #hostKey: Buffer | undefined;
   #keepalive: Keepalive | undefined;
   /** The first thing that went wrong: what follows from it says less. */
   #cause: Error | undefined;
@@ -105,6 +106,11 @@ export class Session {
     this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
     this.#client.on('handshake', () => scheduler.run());
+  }
+
+  /** The host key that was accepted. */
+  get hostKey(): Buffer | undefined {
+    return this.#hostKey;
   }
 
   /** Channels and opens under way. */
@@ -160,6 +166,7 @@ export class Session {
       hostVerifier: (blob: Buffer): boolean => {
         const error = hostKeyError(knownHosts.check(hostName, port, blob), hostName, port, blob);
         this.#cause ??= error;
+        this.#hostKey = error === undefined ? Buffer.from(blob) : undefined;
         return error === undefined;
       },
     });

@@ -103,6 +103,7 @@ describe('a configuration in order', () => {
       keepAlive: 5_000,
       keepAliveMisses: 2,
       handshakeTimeout: 15_000,
+      watch: true,
       log: { level: 'info', format: 'auto' },
     });
   });

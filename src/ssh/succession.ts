@@ -1,0 +1,139 @@
+import type { Dial, DialHandlers, Dialer } from '../core/dialer.ts';
+import type { Endpoint } from '../core/flow.ts';
+import { SSH_DRAINING_MAX } from '../core/limits.ts';
+import type { Log } from '../core/log.ts';
+import { Bastion } from './bastion.ts';
+import type { BastionOptions, BastionStatus } from './bastion.ts';
+
+/** What may change without a new connection. */
+export type Waits = Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs'>;
+
+/**
+ * A bastion whose settings may change while flows run: the new connection is made before the old one
+ * is given up. Until it is ready, new flows go where they went. Afterwards they go to the new one,
+ * and those that are open end where they are.
+ */
+export class Succession implements Dialer {
+  readonly #log: Log;
+  #current: Bastion;
+  /** Being connected, with settings that are not in use yet. */
+  #next: Bastion | undefined;
+  /** Given up for new flows; each is gone when its last flow has ended. */
+  readonly #draining = new Set<Bastion>();
+  readonly #ready = Promise.withResolvers<void>();
+  #generation = 1;
+
+  constructor(options: BastionOptions) {
+    this.#log = options.log;
+    this.#current = new Bastion(options);
+    this.#current.whenReady().then(this.#ready.resolve, this.#ready.reject);
+    // Nobody asking is no error.
+    this.#ready.promise.catch(() => {});
+  }
+
+  get status(): BastionStatus {
+    return this.#current.status;
+  }
+
+  /** Channels and opens under way, over all connections. */
+  get size(): number {
+    let size = this.#current.size;
+    for (const bastion of this.#draining) size += bastion.size;
+    return size;
+  }
+
+  start(): void {
+    this.#current.start();
+  }
+
+  /** As `Bastion.whenReady`. */
+  whenReady(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial {
+    return this.#current.dial(target, origin, handlers);
+  }
+
+  /** New waits, for dials from now on. */
+  adjust(waits: Waits): void {
+    this.#current.adjust(waits);
+    this.#next?.adjust(waits);
+  }
+
+  /**
+   * Connects by new settings, for as long as it takes, and then has all new flows go there. Settings
+   * that were still being tried are forgotten. `trustChanged`: what makes a host key the right one is
+   * not what it was. A connection to a server that is no longer trusted ends at once, with its flows,
+   * and the old settings are not connected by again.
+   */
+  replace(options: BastionOptions, trustChanged: boolean): void {
+    const generation = ++this.#generation;
+    void this.#next?.stop();
+    const current = this.#current;
+    const next: Bastion = new Bastion({
+      ...options,
+      persistent: true,
+      log: withFields(options.log, { generation }),
+      onState: (status) => {
+        options.onState?.(status);
+        if (status.state === 'ready' && this.#next === next) this.#promote(next);
+      },
+    });
+    this.#next = next;
+    if (trustChanged) {
+      current.whenDown(() => {
+        if (this.#next === next) this.#promote(next);
+      });
+      if (!current.trustedBy(options)) {
+        this.#log.warn(
+          { bastion: options.name },
+          'the bastion in use is no longer trusted: its flows are reset',
+        );
+        current.cut(new Error('the host key is no longer trusted'));
+      }
+    }
+    next.start();
+  }
+
+  /** Ends all connections in order. */
+  async stop(): Promise<void> {
+    const all = [this.#current, ...this.#draining];
+    if (this.#next !== undefined) all.push(this.#next);
+    this.#next = undefined;
+    await Promise.all(all.map((bastion) => bastion.stop()));
+  }
+
+  #promote(next: Bastion): void {
+    const old = this.#current;
+    this.#current = next;
+    this.#next = undefined;
+    next.whenReady().then(this.#ready.resolve, () => {});
+    this.#log.info(
+      { flows: old.size },
+      'new flows go to the new connection; the old one ends with its last flow',
+    );
+    this.#draining.add(old);
+    void this.#drain(old, next);
+    if (this.#draining.size <= SSH_DRAINING_MAX) return;
+    for (const oldest of this.#draining) {
+      void oldest.stop();
+      return;
+    }
+  }
+
+  async #drain(old: Bastion, next: Bastion): Promise<void> {
+    await old.retire(next);
+    this.#draining.delete(old);
+    this.#log.info({}, 'the old connection has ended');
+  }
+}
+
+function withFields(log: Log, more: object): Log {
+  return {
+    debug: (fields, message) => log.debug({ ...fields, ...more }, message),
+    info: (fields, message) => log.info({ ...fields, ...more }, message),
+    warn: (fields, message) => log.warn({ ...fields, ...more }, message),
+    error: (fields, message) => log.error({ ...fields, ...more }, message),
+  };
+}
