@@ -14,6 +14,7 @@
         "packet/datagram.cc",
         "packet/ip.cc",
         "packet/out.cc",
+        "packet/reassembly.cc",
         "packet/tcp.cc",
         "socket/socket.cc",
         "ssh/credit.cc",

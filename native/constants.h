@@ -76,6 +76,13 @@ inline constexpr int kWriteBatch = 8;
 // Control packets (RST, ICMP errors) that may wait; more are dropped, as a router would.
 inline constexpr size_t kControlQueue = 512;
 
+// Datagrams whose fragments are being put together, the bytes and pieces that they may hold, and
+// microseconds until one is given up (Linux: net.ipv4.ipfrag_time, 30 s).
+inline constexpr size_t kReassemblies = 64;
+inline constexpr size_t kReassemblyBytes = 1024 * 1024;
+inline constexpr size_t kReassemblyPieces = 256;
+inline constexpr uint64_t kReassemblyUs = 30'000'000;
+
 // Datagrams that wait for JavaScript, and their bytes: a stub resolver sends again, so the newest is
 // dropped when either is reached.
 inline constexpr size_t kDatagramQueue = 1024;

@@ -16,6 +16,7 @@ import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Ping } from './forward/ping.ts';
+import { UdpForwarder } from './forward/udp.ts';
 import { diagnoseTun } from './netns/diagnose.ts';
 import { describe } from './netns/describe.ts';
 import { planTakeOver, release, takeOver } from './netns/takeover.ts';
@@ -69,12 +70,13 @@ async function run(
   const forwarder = new Forwarder({ policy, upstreams, log, now: () => performance.now() });
   const dns = new DnsRelay(policyDialer(policy, upstreams));
   const ping = new Ping(policyDialer(policy, upstreams));
+  const udp = new UdpForwarder({ policy, carriers: { dns }, log, now: () => performance.now() });
   const device = openTun(native, config.tun.name);
   const lost = Promise.withResolvers<never>();
   const engine = new Engine(native, device, config.tun.mtu, {
     flow: (flow) => forwarder.accept(flow),
     datagram: (datagram) => {
-      if (datagram.protocol === 'udp') dns.accept(datagram);
+      if (datagram.protocol === 'udp') udp.accept(datagram);
       else ping.accept(datagram);
     },
     deviceLost: () => lost.reject(new NetproxyError('TUN_LOST', `the TUN device ${device.name} was removed`)),
@@ -90,7 +92,13 @@ async function run(
   const tellState = (): void => {
     const memory = process.memoryUsage();
     log.warn(
-      { ...engine.counters(), ...memory, bastion: bastion.status.state, channels: bastion.size },
+      {
+        ...engine.counters(),
+        ...memory,
+        udp: udp.counters,
+        bastion: bastion.status.state,
+        channels: bastion.size,
+      },
       'state',
     );
   };
@@ -151,6 +159,7 @@ async function run(
     process.off('SIGUSR2', tellState);
     reload.stop();
     engine.abortAll();
+    udp.close();
     dns.close();
     await bastion.stop();
     engine.close();

@@ -211,7 +211,10 @@ Napi::Value EngineObject::counters(const Napi::CallbackInfo& info) {
   set("packetsIn", device.packets_in);
   set("packetsOut", device.packets_out);
   set("writeErrors", device.write_errors);
-  set("droppedFragments", device.dropped_fragments);
+  set("fragments", device.fragments);
+  set("reassembled", device.reassembled);
+  set("reassemblyVoided", device.reassembly_voided);
+  set("reassemblyExpired", device.reassembly_expired);
   set("droppedMalformed", device.dropped_malformed);
   set("droppedOther", device.dropped_other);
   set("refusedDatagrams", device.refused_datagrams);

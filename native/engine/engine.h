@@ -16,6 +16,7 @@
 #include "engine/events.h"
 #include "engine/outlet.h"
 #include "engine/slabs.h"
+#include "packet/reassembly.h"
 #include "tcp/stack.h"
 
 namespace netproxy::engine {
@@ -24,7 +25,10 @@ struct DeviceCounters {
   std::atomic<uint64_t> packets_in = 0;
   std::atomic<uint64_t> packets_out = 0;
   std::atomic<uint64_t> write_errors = 0;
-  std::atomic<uint64_t> dropped_fragments = 0;
+  std::atomic<uint64_t> fragments = 0;
+  std::atomic<uint64_t> reassembled = 0;
+  std::atomic<uint64_t> reassembly_voided = 0;   // for overlaps and contradictions
+  std::atomic<uint64_t> reassembly_expired = 0;  // for their age, or for the bounds
   std::atomic<uint64_t> dropped_malformed = 0;
   std::atomic<uint64_t> dropped_other = 0;  // no protocol of ours, or to a multicast address
   std::atomic<uint64_t> refused_datagrams = 0;
@@ -124,9 +128,9 @@ class Engine final : public tcp::Events {
   void polled(int fd, uint32_t events);
   // Reads at most a batch; false when the TUN had no more.
   bool read_batch();
-  void input(const uint8_t* packet, size_t length, uint8_t vnet_flags, uint32_t slab);
-  void input_datagram(const packet::IpPacket& ip, uint8_t vnet_flags);
-  void refuse_datagram(const packet::IpPacket& ip);
+  void input(const uint8_t* packet, size_t length, const uint8_t* vnet, uint32_t slab);
+  void reassemble(const packet::IpPacket& fragment);
+  void input_datagram(const packet::IpPacket& ip, const uint8_t* vnet);
   void flush();
   void emit(const packet::OutPacket& out);
   void emit_now(tcp::FlowId id);
@@ -146,6 +150,7 @@ class Engine final : public tcp::Events {
   bool closed_ = false;  // the TUN is closed: its number may be another file's by now
   DeviceCounters device_;
   uint32_t read_slab_ = Slabs::kNone;                // engine thread only
+  packet::Reassembly reassembly_;                    // engine thread only
   std::vector<Join> serving_;                        // engine thread only: taken from ready_
   std::vector<std::shared_ptr<Outlet>> unfinished_;  // engine thread only: to be called again
 

@@ -3,7 +3,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "engine/clock.h"
 #include "engine/engine.h"
@@ -12,12 +14,6 @@
 namespace netproxy::engine {
 
 namespace {
-
-constexpr uint8_t kIcmpUnreachable = 3;
-constexpr uint8_t kIcmpPortUnreachable = 3;
-constexpr uint8_t kIcmp6Unreachable = 1;
-constexpr uint8_t kIcmp6PortUnreachable = 4;
-constexpr uint16_t kDnsPort = 53;
 
 // The kernel vouches for a packet that it made itself and left to be summed up (NEEDS_CSUM), or has
 // checked (DATA_VALID). Anything else is forwarded or raw and is checked here.
@@ -51,25 +47,23 @@ bool Engine::read_batch() {
     ++device_.packets_in;
     if (size <= static_cast<ssize_t>(sizeof vnet)) continue;
     bytes += static_cast<size_t>(size);
-    input(packet, static_cast<size_t>(size) - sizeof vnet, vnet[0], read_slab_);
+    input(packet, static_cast<size_t>(size) - sizeof vnet, vnet, read_slab_);
     // Bulk data is told of once a batch: a turn of JavaScript costs as much as 64 KiB of work.
     if (static_cast<size_t>(size) < limits::kKeepSlabBytes) notify_if_due();
   }
   return true;
 }
 
-void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint32_t slab) {
+void Engine::input(const uint8_t* data, size_t length, const uint8_t* vnet, uint32_t slab) {
+  const uint8_t vnet_flags = vnet[0];
   packet::IpPacket ip;
   switch (packet::parse_ip(data, length, ip)) {
     case packet::IpParse::kMalformed:
       ++device_.dropped_malformed;
       return;
     case packet::IpParse::kFragment:
-      ++device_.dropped_fragments;
-      // Datagrams are not put together: the sender of a large one learns at once, from its first piece.
-      if (ip.first_fragment && ip.protocol == packet::kProtocolUdp && !ip.multicast_or_broadcast()) {
-        refuse_datagram(ip);
-      }
+      ++device_.fragments;
+      reassemble(ip);
       return;
     case packet::IpParse::kOk:
       break;
@@ -79,7 +73,7 @@ void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint3
     return;
   }
   if (ip.protocol != packet::kProtocolTcp) {
-    input_datagram(ip, vnet_flags);
+    input_datagram(ip, vnet);
     return;
   }
   if (!checksum_good(ip, vnet_flags)) {
@@ -87,6 +81,10 @@ void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint3
     return;
   }
   const std::lock_guard lock(mutex_);
+  if (slab == Slabs::kNone) {
+    stack_.input(ip, slab, now());
+    return;
+  }
   const size_t before = slabs_.references(slab);
   stack_.input(ip, slab, now());
   // A flow kept the payload: the slab is no longer the reader's.
@@ -96,8 +94,19 @@ void Engine::input(const uint8_t* data, size_t length, uint8_t vnet_flags, uint3
   }
 }
 
-void Engine::input_datagram(const packet::IpPacket& ip, uint8_t vnet_flags) {
-  const bool vouched = (vnet_flags & (packet::kVnetNeedsChecksum | packet::kVnetDataValid)) != 0;
+void Engine::reassemble(const packet::IpPacket& fragment) {
+  const auto* const whole = reassembly_.take(fragment, now());
+  const auto& counters = reassembly_.counters();
+  device_.reassembled = counters.whole;
+  device_.reassembly_voided = counters.voided;
+  device_.reassembly_expired = counters.expired;
+  // What TCP keeps of it is copied: it lies in no slab.
+  constexpr uint8_t kNoVnet[packet::kVnetHeader] = {};
+  if (whole != nullptr) input(whole->data(), whole->size(), kNoVnet, Slabs::kNone);
+}
+
+void Engine::input_datagram(const packet::IpPacket& ip, const uint8_t* vnet) {
+  const bool vouched = (vnet[0] & (packet::kVnetNeedsChecksum | packet::kVnetDataValid)) != 0;
   packet::Datagram datagram;
   switch (packet::parse_datagram(ip, vouched, datagram)) {
     case packet::DatagramParse::kMalformed:
@@ -109,17 +118,21 @@ void Engine::input_datagram(const packet::IpPacket& ip, uint8_t vnet_flags) {
     case packet::DatagramParse::kOk:
       break;
   }
-  if (datagram.protocol == packet::DatagramProtocol::kUdp && datagram.destination_port != kDnsPort) {
-    refuse_datagram(ip);
-    return;
-  }
+  uint16_t each;
+  std::memcpy(&each, vnet + packet::kVnetGsoSizeAt, sizeof each);
+  if (vnet[packet::kVnetGsoTypeAt] != packet::kVnetGsoUdp || each == 0) each = UINT16_MAX;
+  const uint8_t* const end = datagram.payload + datagram.payload_length;
   const std::lock_guard lock(mutex_);
-  if (!datagrams_.push(datagram)) {
-    ++device_.dropped_datagrams;
-  } else if (!datagrams_told_) {
-    datagrams_told_ = true;
-    events_.push_back({.type = EventType::kDatagrams});
-  }
+  do {
+    datagram.payload_length = std::min<size_t>(each, static_cast<size_t>(end - datagram.payload));
+    if (!datagrams_.push(datagram)) {
+      ++device_.dropped_datagrams;
+    } else if (!datagrams_told_) {
+      datagrams_told_ = true;
+      events_.push_back({.type = EventType::kDatagrams});
+    }
+    datagram.payload += datagram.payload_length;
+  } while (datagram.payload < end);
 }
 
 size_t Engine::datagrams(uint8_t* out, size_t room) {
@@ -137,20 +150,10 @@ void Engine::answer(const packet::Datagram& request, const uint8_t* payload, siz
 
 void Engine::refuse(const packet::Datagram& request) {
   packet::OutPacket out;
+  ++device_.refused_datagrams;
   packet::finish_refusal(out, request);
   const std::lock_guard lock(mutex_);
   emit(out);
-}
-
-// At once, not silently: a client that tries UDP first (QUIC) falls back to TCP in one local round trip.
-void Engine::refuse_datagram(const packet::IpPacket& ip) {
-  ++device_.refused_datagrams;
-  packet::OutPacket out;
-  packet::finish_unreachable(
-      out, ip.family, ip.destination, ip.source, ip.family == 4 ? kIcmpUnreachable : kIcmp6Unreachable,
-      ip.family == 4 ? kIcmpPortUnreachable : kIcmp6PortUnreachable, ip.start, ip.length);
-  const std::lock_guard lock(mutex_);
-  stack_.control(out);
 }
 
 }  // namespace netproxy::engine

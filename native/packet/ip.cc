@@ -36,9 +36,11 @@ IpParse parse_ip4(const uint8_t* data, size_t length, IpPacket& out) {
   out.payload_length = total - header;
   // More-fragments flag, or an offset.
   const uint16_t fragment = get16(data + 6) & 0x3fff;
-  out.first_fragment = fragment == 0x2000;
-  if (fragment != 0) return IpParse::kFragment;
-  return IpParse::kOk;
+  if (fragment == 0) return IpParse::kOk;
+  out.fragment_id = get16(data + 4);
+  out.fragment_offset = size_t{fragment & 0x1fffu} * 8;
+  out.more_fragments = (fragment & 0x2000) != 0;
+  return IpParse::kFragment;
 }
 
 //  |Version| Traffic Class |           Flow Label                  |
@@ -66,13 +68,20 @@ IpParse parse_ip6(const uint8_t* data, size_t length, IpPacket& out) {
         if (total - at < 8) return IpParse::kMalformed;
         size = (size_t{data[at + 1]} + 1) * 8;
         break;
-      case 44:  // fragment: offset (13 bits), reserved, more-fragments
+      case 44: {  // fragment: next header, reserved, offset (13 bits), reserved, more-fragments,
+                  // identification
         if (total - at < 8) return IpParse::kMalformed;
-        out.protocol = data[at];
-        out.first_fragment = (get16(data + at + 2) & 0xfff9) == 1;
-        if ((get16(data + at + 2) & 0xfff9) != 0) return IpParse::kFragment;
+        const uint16_t fragment = get16(data + at + 2);
         size = 8;
-        break;
+        if ((fragment & 0xfff9) == 0) break;  // whole all the same (RFC 6946)
+        out.protocol = data[at];
+        out.fragment_id = get32(data + at + 4);
+        out.fragment_offset = fragment & 0xfff8;
+        out.more_fragments = (fragment & 1) != 0;
+        out.payload = data + at + size;
+        out.payload_length = total - at - size;
+        return IpParse::kFragment;
+      }
       default:
         out.protocol = next;
         out.payload = data + at;

@@ -27,7 +27,11 @@ struct IpPacket {
   size_t length = 0;               // of the whole IP packet
   const uint8_t* payload = nullptr;
   size_t payload_length = 0;
-  bool first_fragment = false;  // of several: the one that has the header of the protocol above
+
+  // Of a fragment: `payload` is its part of the whole payload, and `protocol` what the whole begins with.
+  uint32_t fragment_id = 0;
+  size_t fragment_offset = 0;  // bytes
+  bool more_fragments = false;
 
   bool multicast_or_broadcast() const {
     if (family == 6) return destination[0] == 0xff;

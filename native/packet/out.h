@@ -20,6 +20,9 @@ inline constexpr uint8_t kVnetDataValid = 2;
 inline constexpr uint8_t kVnetGsoNone = 0;
 inline constexpr uint8_t kVnetGsoTcp4 = 1;
 inline constexpr uint8_t kVnetGsoTcp6 = 4;
+inline constexpr uint8_t kVnetGsoUdp = 5;  // VIRTIO_NET_HDR_GSO_UDP_L4: datagrams of gso_size bytes each
+inline constexpr size_t kVnetGsoTypeAt = 1;
+inline constexpr size_t kVnetGsoSizeAt = 4;
 
 struct OutPacket {
   static constexpr size_t kHeadBytes = 128;

@@ -14,6 +14,10 @@ namespace netproxy::tun {
 
 namespace {
 
+// Many UDP datagrams of an application in one packet (linux/if_tun.h of Linux 6.2 and newer).
+constexpr unsigned kUso4 = 0x20;
+constexpr unsigned kUso6 = 0x40;
+
 [[noreturn]] void fail(int fd, const char* what) {
   const int error = errno;
   if (fd >= 0) close(fd);
@@ -35,7 +39,9 @@ Device open(const std::string& name) {
   request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
   if (ioctl(fd, TUNSETIFF, &request) < 0) fail(fd, "TUNSETIFF");
 
-  const bool segmentation = ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) == 0;
+  constexpr unsigned kTcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+  const bool segmentation =
+      ioctl(fd, TUNSETOFFLOAD, kTcp | kUso4 | kUso6) == 0 || ioctl(fd, TUNSETOFFLOAD, kTcp) == 0;
   return {fd, request.ifr_name, segmentation};
 }
 

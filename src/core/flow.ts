@@ -13,7 +13,7 @@ export type Family = 4 | 6;
  * application: `source` is the application's own end.
  */
 export interface FlowTuple {
-  readonly protocol: 'tcp';
+  readonly protocol: 'tcp' | 'udp';
   readonly family: Family;
   readonly source: Endpoint;
   readonly destination: Endpoint;

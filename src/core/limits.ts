@@ -166,6 +166,19 @@ export const SSH_DRAIN_POLL_MS: number = 500;
  * below which it is again. Kept in step with `SEND_HIGH_WATER` and `SEND_LOW_WATER` of the engine. */
 export const FLOW_SEND_HIGH_WATER_BYTES: number = 1 * MIB;
 
+// --- UDP ---------------------------------------------------------------------------------------
+
+/** UDP flows at once; the one used longest ago gives way. */
+export const UDP_FLOWS_MAX = 4096;
+
+/** Milliseconds without a datagram from the application after which a UDP flow is over: one that was
+ * answered (Linux: net.netfilter.nf_conntrack_udp_timeout_stream, 120 s), and one that never was (30 s). */
+export const UDP_IDLE_MS: number = 120 * SECOND_MS;
+export const UDP_UNANSWERED_IDLE_MS: number = 30 * SECOND_MS;
+
+/** Milliseconds between looks for UDP flows that are over. */
+export const UDP_SWEEP_MS: number = 5 * SECOND_MS;
+
 // --- DNS and ping ------------------------------------------------------------------------------
 
 /** Milliseconds that a DNS question may take; stub resolvers ask again, or elsewhere, after 5 s. */

@@ -2,18 +2,24 @@
  * Carries each DNS question of the application to the very resolver it was sent to, by TCP through a
  * dialer (RFC 7766), since SSH carries no UDP.
  */
-import type { UdpDatagram } from '../core/datagram.ts';
+import type { DatagramCarrier, DatagramReceiver, UdpDatagram, UdpFlow } from '../core/datagram.ts';
 import type { Dialer } from '../core/dialer.ts';
 import { DNS_QUERIES_MAX, DNS_RESOLVERS_MAX } from '../core/limits.ts';
 import { failure, isQuery, parse } from './message.ts';
 import { Resolver } from './resolver.ts';
 
-export class DnsRelay {
+export class DnsRelay implements DatagramCarrier {
   readonly #dialer: Dialer;
   readonly #resolvers = new Map<string, Resolver>();
 
   constructor(dialer: Dialer) {
     this.#dialer = dialer;
+  }
+
+  open(flow: UdpFlow): DatagramReceiver {
+    // By the flow, which counts its answers.
+    const answer = (payload: Uint8Array): void => flow.send(payload);
+    return { accept: (datagram) => this.accept({ ...datagram, answer }), closed() {} };
   }
 
   /** Takes a datagram to port 53. What is no question is dropped. */

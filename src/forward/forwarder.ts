@@ -45,9 +45,10 @@ export class Forwarder {
       this.#reject(flow, verdict.rule, verdict.reason, 'refused by rule');
       return;
     }
-    const dialer = this.#options.upstreams.get(verdict.upstream);
-    if (dialer === undefined) {
-      this.#reject(flow, verdict.rule, 'network-unreachable', `no upstream is named ${verdict.upstream}`);
+    const upstream = verdict.kind === 'upstream' ? verdict.upstream : '';
+    const dialer = this.#options.upstreams.get(upstream);
+    if (verdict.kind !== 'upstream' || dialer === undefined) {
+      this.#reject(flow, verdict.rule, 'network-unreachable', `no upstream is named ${upstream}`);
       return;
     }
     ForwardedFlow.start(flow, verdict, dialer, this.#options);

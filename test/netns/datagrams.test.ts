@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { after, before, test } from 'node:test';
-import { LAB, waitForPort } from '../lab/namespaces.ts';
+import { LAB, waitFor, waitForPort } from '../lab/namespaces.ts';
 import { World } from './world.ts';
 import type { Netproxy } from './world.ts';
 
@@ -30,7 +30,7 @@ before(async () => {
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
   await waitForPort(world.lab.target, 53);
-  netproxy = world.netproxy();
+  netproxy = world.bare([...world.flags, '--log-level', 'warn']);
   await netproxy.ready();
 });
 after(async () => {
@@ -44,6 +44,25 @@ async function run(...command: string[]): Promise<{ code: number | null; stdout:
   const done = await world.lab.app.run(command, { mayFail: true, timeoutMs: COMMAND_DEADLINE_MS });
   return { code: done.code, stdout: done.stdout + done.stderr, ms: performance.now() - started };
 }
+
+/** What the running netproxy tells when it is asked. */
+async function counters(): Promise<Record<string, number>> {
+  const before = netproxy.stderr.length;
+  netproxy.child.kill('SIGUSR2');
+  await waitFor('the state', () => netproxy.stderr.slice(before).includes('"state"'));
+  const line = netproxy.stderr.slice(before).trimEnd().split('\n').at(-1)!;
+  return JSON.parse(line) as Record<string, number>;
+}
+
+/** Python: a question for name.test, padded to `size` bytes (RFC 7830). */
+const QUESTION = `import socket, struct, sys
+def question(id, size):
+    head = struct.pack('>6H', id, 0x0100, 1, 0, 0, 1) + b'\\4name\\4test\\0' + struct.pack('>2H', 1, 1)
+    pad = size - len(head) - 15
+    return head + b'\\0' + struct.pack('>2HIH', 41, 4096, 0, pad + 4) + struct.pack('>2H', 12, pad) + bytes(pad)
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 53)); s.settimeout(5)
+`;
 
 for (const family of ['v4', 'v6'] as const) {
   const server = LAB.target[family];
@@ -82,6 +101,27 @@ for (const family of ['v4', 'v6'] as const) {
     const far = await run('ping', '-c1', '-W5', LAB.unreachable[family]);
     assert.equal(far.code, 1);
     assert.match(far.stdout, /unreachable/i);
+  });
+
+  test(`large pings and questions, in fragments, are answered whole (${family})`, async () => {
+    const before = (await counters())['reassembled']!;
+    const ping = await run('ping', '-c2', '-s8000', server);
+    assert.equal(ping.code, 0, ping.stdout);
+    assert.match(ping.stdout, /8008 bytes from/);
+    const script = `${QUESTION}s.send(question(77, 5000)); print(s.recv(5000)[:2] == bytes([0, 77]))`;
+    assert.equal((await run('python3', '-c', script, server)).stdout.trim(), 'True');
+    assert.equal((await counters())['reassembled']! - before, 3);
+  });
+
+  test(`many datagrams in one packet of the application are each answered (${family})`, async () => {
+    const before = (await counters())['packetsIn']!;
+    // SOL_UDP, UDP_SEGMENT (udp(7)): the kernel cuts the bytes into datagrams, or leaves it to the device.
+    const script = `${QUESTION}s.setsockopt(17, 103, 500)
+s.send(b''.join(question(i, 500) for i in range(20)))
+print(sorted(struct.unpack('>H', s.recv(5000)[:2])[0] for i in range(20)) == list(range(20)))`;
+    assert.equal((await run('python3', '-c', script, server)).stdout.trim(), 'True');
+    const packets = (await counters())['packetsIn']! - before;
+    assert.ok(packets < 10, `${packets} packets for 20 datagrams: the device did not leave them in one`);
   });
 
   test(`UDP in fragments is ECONNREFUSED at once (${family})`, async () => {

@@ -50,7 +50,16 @@ const TARGETS = {
   scripts: {
     sources: [
       ...core,
-      ...local('main.cc', 'handshake.cc', 'data.cc', 'recovery.cc', 'closing.cc', 'limits.cc', 'queues.cc'),
+      ...local(
+        'main.cc',
+        'handshake.cc',
+        'data.cc',
+        'recovery.cc',
+        'closing.cc',
+        'limits.cc',
+        'queues.cc',
+        'reassembly.cc',
+      ),
     ],
     flags: ADDRESS,
   },

@@ -1,0 +1,147 @@
+/**
+ * The UDP flows of the application: the policy is asked once for each, and what carries its datagrams is
+ * chosen. A table of flows, since UDP has none of its own: one that is idle is forgotten.
+ */
+import { formatEndpoint } from '../core/address.ts';
+import type { DatagramCarrier, DatagramReceiver, Traffic, UdpDatagram, UdpFlow } from '../core/datagram.ts';
+import type { FlowTuple } from '../core/flow.ts';
+import { UDP_FLOWS_MAX, UDP_IDLE_MS, UDP_SWEEP_MS, UDP_UNANSWERED_IDLE_MS } from '../core/limits.ts';
+import type { Log } from '../core/log.ts';
+import type { Policy, Verdict } from '../policy/policy.ts';
+
+export interface UdpOptions {
+  readonly policy: Policy;
+  /** By kind of verdict. Flows with a verdict that has no carrier are refused. */
+  readonly carriers: Readonly<Partial<Record<Verdict['kind'], DatagramCarrier>>>;
+  readonly log: Log;
+  /** Milliseconds of a monotonic clock. */
+  now(): number;
+}
+
+export interface UdpCounters {
+  readonly flows: number;
+  readonly opened: number;
+  /** Flows that gave way to newer ones. */
+  readonly evicted: number;
+  readonly refused: number;
+}
+
+export class UdpForwarder {
+  readonly #options: UdpOptions;
+  /** By tuple; the one used longest ago first. */
+  readonly #flows = new Map<string, Conversation>();
+  #sweep: NodeJS.Timeout | undefined;
+  #opened = 0;
+  #evicted = 0;
+  #refused = 0;
+
+  constructor(options: UdpOptions) {
+    this.#options = options;
+  }
+
+  get counters(): UdpCounters {
+    return {
+      flows: this.#flows.size,
+      opened: this.#opened,
+      evicted: this.#evicted,
+      refused: this.#refused,
+    };
+  }
+
+  accept(datagram: UdpDatagram): void {
+    const key = `${datagram.source.port} ${datagram.destination.port} ${datagram.source.address} ${datagram.destination.address}`;
+    const known = this.#flows.get(key);
+    const flow = known ?? this.#open(datagram);
+    // Set anew, so that it stands last.
+    if (known !== undefined) this.#flows.delete(key);
+    this.#flows.set(key, flow);
+    flow.accept(datagram, this.#options.now());
+  }
+
+  close(): void {
+    clearInterval(this.#sweep);
+    this.#sweep = undefined;
+    for (const flow of this.#flows.values()) flow.close();
+    this.#flows.clear();
+  }
+
+  #open(datagram: UdpDatagram): Conversation {
+    const { family, source, destination } = datagram;
+    const tuple: FlowTuple = { protocol: 'udp', family, source, destination };
+    const verdict = this.#options.policy.decide(tuple);
+    const carrier = this.#options.carriers[verdict.kind];
+    const { log } = this.#options;
+    const fields = { from: formatEndpoint(source), to: formatEndpoint(destination), rule: verdict.rule };
+    log.debug({ ...fields, protocol: 'udp', verdict: verdict.kind }, 'UDP flow');
+    if (this.#flows.size >= UDP_FLOWS_MAX) this.#evict();
+    this.#opened++;
+    if (carrier === undefined) this.#refused++;
+    this.#sweep ??= setInterval(() => this.#forgetIdle(), UDP_SWEEP_MS).unref();
+    return new Conversation(tuple, datagram, carrier);
+  }
+
+  #evict(): void {
+    for (const [key, flow] of this.#flows) {
+      this.#flows.delete(key);
+      flow.close();
+      this.#evicted++;
+      return;
+    }
+  }
+
+  #forgetIdle(): void {
+    const now = this.#options.now();
+    for (const [key, flow] of this.#flows) {
+      if (!flow.idle(now)) continue;
+      this.#flows.delete(key);
+      flow.close();
+    }
+    if (this.#flows.size > 0) return;
+    clearInterval(this.#sweep);
+    this.#sweep = undefined;
+  }
+}
+
+class Conversation implements UdpFlow {
+  readonly tuple: FlowTuple;
+  readonly sent: Traffic = { datagrams: 0, bytes: 0 };
+  readonly received: Traffic = { datagrams: 0, bytes: 0 };
+  readonly #receiver: DatagramReceiver | undefined;
+  #latest: UdpDatagram;
+  #usedAt = 0;
+
+  constructor(tuple: FlowTuple, first: UdpDatagram, carrier: DatagramCarrier | undefined) {
+    this.tuple = tuple;
+    this.#latest = first;
+    this.#receiver = carrier?.open(this);
+  }
+
+  accept(datagram: UdpDatagram, now: number): void {
+    this.#usedAt = now;
+    this.#latest = datagram;
+    this.sent.datagrams++;
+    this.sent.bytes += datagram.payload.length;
+    if (this.#receiver === undefined) datagram.refuse();
+    else this.#receiver.accept(datagram);
+  }
+
+  /** A flow that was never answered is likelier a probe than a conversation. */
+  idle(now: number): boolean {
+    const most = this.received.datagrams > 0 ? UDP_IDLE_MS : UDP_UNANSWERED_IDLE_MS;
+    return now - this.#usedAt >= most;
+  }
+
+  close(): void {
+    this.#receiver?.closed();
+  }
+
+  send(payload: Uint8Array): void {
+    this.received.datagrams++;
+    this.received.bytes += payload.length;
+    this.#latest.answer(payload);
+  }
+
+  refuse(): void {
+    this.#latest.refuse();
+  }
+}
