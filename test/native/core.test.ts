@@ -36,8 +36,8 @@ for (const target of ['fuzz-ip', 'fuzz-tcp', 'fuzz-stack']) {
   });
 }
 
-for (const target of ['engine-asan', 'engine-tsan']) {
-  test(`the engine's thread and its caller on a real TUN: ${target}`, async () => {
+for (const target of ['engine-asan', 'engine-tsan', 'link-asan', 'link-tsan']) {
+  test(`the engine's thread, its caller and an SSH connection on a real TUN: ${target}`, async () => {
     assert.match(await run(target), /good/);
   });
 }

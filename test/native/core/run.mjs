@@ -5,11 +5,12 @@
 //   simulation    seeded simulation; arguments: FIRST_SEED [COUNT]
 //   fuzz-ip, fuzz-tcp, fuzz-stack   libFuzzer for NETPROXY_FUZZ_SECONDS; arguments as libFuzzer's
 //   engine-asan, engine-tsan        the engine thread on a real TUN, in a namespace of its own
+//   link-asan, link-tsan            the same with an SSH connection behind it
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -44,7 +45,13 @@ const native = (...folders) =>
       .map((file) => join(root, file)),
   );
 const core = native('packet', 'tcp');
-const engine = [...core, ...native('engine', 'tun'), ...local('engine.cc')];
+const thread = [...core, ...native('engine', 'tun')];
+const engine = [...thread, ...local('engine.cc')];
+const link = [...thread, ...native('ssh'), ...local('link.cc')];
+// OpenSSL as Node has it in headers, and as Debian's OpenSSH has it to link: the same calls in both.
+const OPENSSL = [`-I${resolve(dirname(process.execPath), '../include/node')}`];
+
+const LIBRARIES = ['-l:libcrypto.so.3'];
 
 const TARGETS = {
   scripts: {
@@ -69,6 +76,8 @@ const TARGETS = {
   'fuzz-stack': { sources: [...core, ...local('fuzz_stack.cc')], flags: FUZZER, fuzz: true },
   'engine-asan': { sources: engine, flags: ADDRESS, namespace: true },
   'engine-tsan': { sources: engine, flags: THREAD, namespace: true },
+  'link-asan': { sources: link, flags: [...ADDRESS, ...OPENSSL], libraries: LIBRARIES, namespace: true },
+  'link-tsan': { sources: link, flags: [...THREAD, ...OPENSSL], libraries: LIBRARIES, namespace: true },
 };
 
 function run(command, args, options = {}) {
@@ -101,7 +110,7 @@ function cached(name, make) {
   return output;
 }
 
-function build(name, { sources, flags }) {
+function build(name, { sources, flags, libraries = [] }) {
   const headers = globSync('{native/**,test/native/core}/*.h', { cwd: root })
     .filter((file) => !file.includes('/build/'))
     .sort()
@@ -118,7 +127,7 @@ function build(name, { sources, flags }) {
   });
   const key = createHash('sha256').update(objects.join('\0')).digest('hex').slice(0, 24);
   return cached(`${name}-${key}`, (output) =>
-    run(COMPILER, [...flags, ...objects, '-pthread', '-o', output]),
+    run(COMPILER, [...flags, ...objects, '-pthread', ...libraries, '-o', output]),
   );
 }
 
