@@ -22,6 +22,7 @@ import { Backoff } from './backoff.ts';
 import type { AttemptFailure } from './backoff.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { PendingDial } from './dial.ts';
+import type { DialTaker } from './dial.ts';
 import { hostKeyError } from './host-key-error.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import type { Login } from './login.ts';
@@ -37,6 +38,8 @@ export interface BastionStatus {
   readonly state: BastionState;
   /** Why it is not ready, for people. */
   readonly reason: string;
+  /** Set when no attempt succeeds without a change here or on the server. */
+  readonly fatal?: NetproxyError;
 }
 
 export interface BastionOptions {
@@ -100,7 +103,7 @@ export class Bastion implements Dialer {
   #stopped = false;
   #closed: (() => void) | undefined;
   /** Takes the dials over, once new flows do not come here any more. */
-  #successor: Bastion | undefined;
+  #successor: DialTaker | undefined;
   #down: (() => void) | undefined;
 
   constructor(options: BastionOptions) {
@@ -173,7 +176,7 @@ export class Bastion implements Dialer {
    * Nobody dials here any more: dials that wait go to `successor`, and the connection ends with its last
    * flow. Resolves when it has, in bounded time.
    */
-  async retire(successor: Bastion): Promise<void> {
+  async retire(successor: DialTaker): Promise<void> {
     this.#successor = successor;
     clearTimeout(this.#retry?.timer);
     const held = [...this.#held];
@@ -307,13 +310,9 @@ export class Bastion implements Dialer {
   #failed(error: Error): void {
     if (this.#stopped || this.#successor !== undefined) return;
     this.#setState('down', error.message, error);
-    if (
-      !this.#everReady &&
-      this.#options.persistent !== true &&
-      error instanceof NetproxyError &&
-      FATAL_CODES.has(error.code)
-    ) {
-      this.#ready.reject(error);
+    const { fatal } = this.#status;
+    if (!this.#everReady && this.#options.persistent !== true && fatal !== undefined) {
+      this.#ready.reject(fatal);
       this.#stopped = true;
       for (const dial of this.#held) dial.fail(NO_BASTION);
       return;
@@ -339,11 +338,13 @@ export class Bastion implements Dialer {
   /** Logs a change of state or of its reason, not every attempt. */
   #setState(state: BastionState, reason: string, error?: Error): void {
     if (this.#status.state === state && this.#status.reason === reason) return;
-    this.#status = { state, reason };
+    const known = error instanceof NetproxyError ? error : undefined;
+    const fatal = known !== undefined && FATAL_CODES.has(known.code) ? { fatal: known } : {};
+    this.#status = { state, reason, ...fatal };
     const fields = {
       bastion: this.#options.name,
       state,
-      ...(error instanceof NetproxyError ? { code: error.code, hint: error.hint } : {}),
+      ...(known === undefined ? {} : { code: known.code, hint: known.hint }),
     };
     if (state === 'down' && !this.#stopped) this.#options.log.warn(fields, `bastion is down: ${reason}`);
     else this.#options.log.info(fields, `bastion is ${state}: ${reason}`);

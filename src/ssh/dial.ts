@@ -1,6 +1,11 @@
 import type { Channel, Dial, DialFailure, DialHandlers } from '../core/dialer.ts';
 import type { Endpoint } from '../core/flow.ts';
 
+/** What can take a dial over that was not answered yet. */
+export interface DialTaker {
+  adopt(dial: PendingDial): void;
+}
+
 /** A dial from the application's SYN to its answer, over as many connections as that takes. */
 export class PendingDial implements Dial {
   readonly target: Endpoint;

@@ -4,6 +4,7 @@ import { SSH_DRAINING_MAX } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import { Bastion } from './bastion.ts';
 import type { BastionOptions, BastionStatus } from './bastion.ts';
+import type { DialTaker, PendingDial } from './dial.ts';
 
 /** What may change without a new connection. */
 export type Waits = Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs'>;
@@ -19,16 +20,28 @@ export class Succession implements Dialer {
   /** Being connected, with settings that are not in use yet. */
   #next: Bastion | undefined;
   /** Given up for new flows; each is gone when its last flow has ended. */
-  readonly #draining = new Set<Bastion>();
+  readonly #draining = new Map<Bastion, Promise<void>>();
   readonly #ready = Promise.withResolvers<void>();
   #generation = 1;
 
   constructor(options: BastionOptions) {
     this.#log = options.log;
-    this.#current = new Bastion(options);
+    this.#current = this.#make(options);
     this.#current.whenReady().then(this.#ready.resolve, this.#ready.reject);
     // Nobody asking is no error.
     this.#ready.promise.catch(() => {});
+  }
+
+  /** A bastion whose state is told while it is the current one. */
+  #make(options: BastionOptions): Bastion {
+    const bastion: Bastion = new Bastion({
+      ...options,
+      onState: (status) => {
+        if (status.state === 'ready' && this.#next === bastion) this.#promote(bastion, options);
+        else if (this.#current === bastion) options.onState?.(status);
+      },
+    });
+    return bastion;
   }
 
   get status(): BastionStatus {
@@ -38,7 +51,7 @@ export class Succession implements Dialer {
   /** Channels and opens under way, over all connections. */
   get size(): number {
     let size = this.#current.size;
-    for (const bastion of this.#draining) size += bastion.size;
+    for (const bastion of this.#draining.keys()) size += bastion.size;
     return size;
   }
 
@@ -71,19 +84,11 @@ export class Succession implements Dialer {
     const generation = ++this.#generation;
     void this.#next?.stop();
     const current = this.#current;
-    const next: Bastion = new Bastion({
-      ...options,
-      persistent: true,
-      log: withFields(options.log, { generation }),
-      onState: (status) => {
-        options.onState?.(status);
-        if (status.state === 'ready' && this.#next === next) this.#promote(next);
-      },
-    });
+    const next = this.#make({ ...options, persistent: true, log: withFields(options.log, { generation }) });
     this.#next = next;
     if (trustChanged) {
       current.whenDown(() => {
-        if (this.#next === next) this.#promote(next);
+        if (this.#next === next) this.#promote(next, options);
       });
       if (!current.trustedBy(options)) {
         this.#log.warn(
@@ -96,27 +101,42 @@ export class Succession implements Dialer {
     next.start();
   }
 
+  /** Takes a dial of another bastion over. */
+  adopt(dial: PendingDial): void {
+    this.#current.adopt(dial);
+  }
+
+  /**
+   * Nobody dials here any more: dials that wait go to `successor`, and connections end with their last
+   * flow. Resolves when they have, in bounded time.
+   */
+  async retire(successor: DialTaker): Promise<void> {
+    void this.#next?.stop();
+    this.#next = undefined;
+    await Promise.all([this.#current.retire(successor), ...this.#draining.values()]);
+  }
+
   /** Ends all connections in order. */
   async stop(): Promise<void> {
-    const all = [this.#current, ...this.#draining];
+    const all = [this.#current, ...this.#draining.keys()];
     if (this.#next !== undefined) all.push(this.#next);
     this.#next = undefined;
     await Promise.all(all.map((bastion) => bastion.stop()));
   }
 
-  #promote(next: Bastion): void {
+  #promote(next: Bastion, options: BastionOptions): void {
     const old = this.#current;
     this.#current = next;
     this.#next = undefined;
     next.whenReady().then(this.#ready.resolve, () => {});
+    options.onState?.(next.status);
     this.#log.info(
       { flows: old.size },
       'new flows go to the new connection; the old one ends with its last flow',
     );
-    this.#draining.add(old);
-    void this.#drain(old, next);
+    this.#draining.set(old, this.#drain(old, next));
     if (this.#draining.size <= SSH_DRAINING_MAX) return;
-    for (const oldest of this.#draining) {
+    for (const oldest of this.#draining.keys()) {
       void oldest.stop();
       return;
     }

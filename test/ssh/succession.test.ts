@@ -128,7 +128,8 @@ test('a key that the server refuses: the old connection stays, and the new key i
 
 test('settings that are replaced again before they worked are forgotten', async () => {
   const succession = await started();
-  const nowhere = await listen(() => {});
+  // Reads, so that it sees the end.
+  const nowhere = await listen((socket) => socket.resume().on('end', () => socket.end()));
   succession.replace(options({ endpoints: () => [nowhere.endpoint] }), false);
   await sleep(200);
   succession.replace(options(), false);
