@@ -8,7 +8,7 @@ import {
 
 /**
  * Why an attempt failed, as far as the next one is concerned. `absent`: no server answered, and trying
- * costs it nothing. `turned-away`: a server is there and wants fewer connections (MaxStartups,
+ * costs nobody anything. `turned-away`: a server is there and wants fewer connections (MaxStartups,
  * PerSourcePenalties), or did not let us in, for which it may punish us.
  */
 export type AttemptFailure = 'absent' | 'turned-away';

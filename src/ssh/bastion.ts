@@ -97,6 +97,8 @@ export class Bastion implements Dialer {
   #status: BastionStatus = { state: 'connecting', reason: 'not started' };
   #everReady = false;
   #readySince = 0;
+  /** Connections in a row that were lost before they counted as stable. */
+  #brief = 0;
   #attempt = 0;
   #retry: { timer: NodeJS.Timeout; at: number; after: AttemptFailure } | undefined;
   #dialledAt = -Infinity;
@@ -296,18 +298,21 @@ export class Bastion implements Dialer {
       return;
     }
     for (const dial of unanswered) this.#hold(dial);
-    // One that throws us out again and again is not to be knocked at in a tight loop.
     const stable = wasReady && Date.now() - this.#readySince >= SSH_STABLE_MS;
     if (stable) {
+      this.#brief = 0;
       this.#backoff.reset();
       void this.#connect();
+    } else if (wasReady && ++this.#brief > 1) {
+      // A server that lets us in and throws us out, again and again, is not to be knocked at in a tight loop.
+      this.#failed(error, 'turned-away');
     } else {
       this.#failed(error);
     }
   }
 
   /** An attempt failed. */
-  #failed(error: Error): void {
+  #failed(error: Error, failure: AttemptFailure = attemptFailure(error)): void {
     if (this.#stopped || this.#successor !== undefined) return;
     this.#setState('down', error.message, error);
     const { fatal } = this.#status;
@@ -317,7 +322,6 @@ export class Bastion implements Dialer {
       for (const dial of this.#held) dial.fail(NO_BASTION);
       return;
     }
-    const failure = attemptFailure(error);
     const wanted = this.#held.size > 0 || performance.now() - this.#dialledAt < SSH_DEMAND_MS;
     this.#retryIn(this.#backoff.delay(failure, wanted), failure);
   }

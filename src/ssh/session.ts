@@ -61,6 +61,9 @@ export interface SessionEvents {
   ended(error: Error, unanswered: PendingDial[]): void;
 }
 
+/** Errors of a socket that was connected, and whose other end is there and wants no more of it. */
+const CLOSED_BY_SERVER: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE']);
+
 /** One SSH connection, from connect(2) to its end. */
 export class Session {
   readonly #options: SessionOptions;
@@ -94,6 +97,10 @@ export class Session {
     }
     this.#client.on('error', (error) => {
       this.#cause ??= this.#explain(error);
+    });
+    // Ahead of ssh2, which then says only that there was no handshake.
+    this.#transport.socket.on('end', () => {
+      if (!this.#isReady) this.#cause ??= this.#turnedAway();
     });
     // In a turn of its own: the read that brought this is over, and all that came with it is parsed.
     this.#client.on('ready', () => setImmediate(() => this.#ready()));
@@ -259,15 +266,17 @@ export class Session {
     clearTimeout(this.#greetingDeadline);
     this.#keepalive?.stop();
     this.#authenticator.close();
-    const closed = this.#isReady
-      ? new Error('the bastion closed the connection')
-      : new TurnedAway(this.#transport.greeting);
+    const closed = this.#isReady ? new Error('the bastion closed the connection') : this.#turnedAway();
     this.#events.ended(this.#cause ?? closed, this.#table.lost());
+  }
+
+  #turnedAway(): TurnedAway {
+    return new TurnedAway(this.#transport.greeted, this.#transport.greeting);
   }
 
   /** A server that closes the connection while we log in has refused us; ssh2 gives its reason a code. */
   #explain(error: Error & { code?: unknown }): Error {
-    if (error.code === 'ECONNRESET' && !this.#isReady) return new TurnedAway(this.#transport.greeting);
+    if (!this.#isReady && CLOSED_BY_SERVER.has(error.code)) return this.#turnedAway();
     if (typeof error.code !== 'number') return error;
     return this.#authenticator.disconnected(error.message) ?? error;
   }

@@ -203,6 +203,8 @@ class LabSshd implements Sshd {
       this.logFile,
     ];
     const child = spawn(command[0]!, command.slice(1), { stdio: 'ignore' });
+    // A test that failed may not have stopped it; it ends with us all the same.
+    child.unref();
     this.#child = child;
     let gone = false;
     child.once('error', () => (gone = true));
@@ -221,6 +223,7 @@ class LabSshd implements Sshd {
   async halt(): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
+    child.ref();
     const ended =
       child.exitCode !== null || child.signalCode !== null
         ? Promise.resolve()

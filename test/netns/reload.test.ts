@@ -18,10 +18,7 @@ beforeEach(async () => {
   folder = world.sshd.directory;
   configFile = join(folder, 'netproxy.yaml');
 });
-afterEach(async () => {
-  await netproxy.stop('SIGKILL');
-  await world.close();
-});
+afterEach(() => world.close());
 
 interface Settings {
   readonly identityFile?: string;
@@ -44,8 +41,10 @@ async function start(settings: Settings = {}): Promise<void> {
 }
 
 const said = (words: string | RegExp): Promise<boolean> =>
-  waitFor(`the log to say ${words}\n${netproxy.stderr}`, () =>
-    typeof words === 'string' ? netproxy.stderr.includes(words) : words.test(netproxy.stderr),
+  waitFor(
+    `the log to say ${words}`,
+    () => (typeof words === 'string' ? netproxy.stderr.includes(words) : words.test(netproxy.stderr)),
+    30_000,
   );
 const MOVED = 'new flows go to the new connection';
 const connects = async (): Promise<void> => {

@@ -49,6 +49,7 @@ export class Netproxy {
 export class World {
   readonly lab: Lab;
   readonly sshd: Sshd;
+  readonly #started: Netproxy[] = [];
 
   constructor(lab: Lab, sshd: Sshd) {
     this.lab = lab;
@@ -100,12 +101,14 @@ export class World {
 
   /** Starts netproxy with these arguments and environment only. */
   bare(args: readonly string[], env: NodeJS.ProcessEnv = {}): Netproxy {
-    return new Netproxy(
+    const netproxy = new Netproxy(
       this.lab.app.spawn([process.execPath, main, 'run', ...args], {
         env: { ...process.env, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
     );
+    this.#started.push(netproxy);
+    return netproxy;
   }
 
   /** Runs another command of netproxy in the application's namespace. */
@@ -124,7 +127,9 @@ export class World {
     return JSON.parse(stdout) as T;
   }
 
+  /** Ends all that was started here, also when the test did not come to do so. */
   async close(): Promise<void> {
+    await Promise.all(this.#started.map((netproxy) => netproxy.stop('SIGKILL')));
     await this.sshd.stop();
     await this.lab.cleanup();
   }

@@ -21,6 +21,7 @@ import {
   listen,
   open,
   patternServer,
+  release,
 } from './harness.ts';
 
 let sshd: Sshd;
@@ -32,7 +33,7 @@ before(async () => {
 });
 
 after(async () => {
-  await bastion.stop();
+  await release();
   await sshd.stop();
 });
 

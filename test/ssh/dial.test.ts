@@ -17,6 +17,7 @@ import {
   failureOf,
   listen,
   open,
+  release,
 } from './harness.ts';
 
 let sshd: Sshd;
@@ -28,7 +29,7 @@ before(async () => {
 });
 
 after(async () => {
-  await bastion.stop();
+  await release();
   await sshd.stop();
 });
 

@@ -206,6 +206,16 @@ export function failureOf(dialer: Dialer, target: Endpoint): Promise<DialFailure
   });
 }
 
+/** Ends what the tests of a file made here: bastions, targets. One that failed did not come to do so. */
+const made = new Set<() => Promise<void>>();
+
+/** For `after` or `afterEach`: without it a test that fails leaves a file that never ends. */
+export async function release(): Promise<void> {
+  const ends = [...made];
+  made.clear();
+  await Promise.all(ends.map((end) => end()));
+}
+
 export interface Target {
   readonly endpoint: Endpoint;
   readonly sockets: Set<net.Socket>;
@@ -223,14 +233,13 @@ export async function listen(serve: (socket: net.Socket) => void, address = '127
   });
   await new Promise<void>((resolve) => server.listen(0, address, resolve));
   const { port } = server.address() as net.AddressInfo;
-  return {
-    endpoint: { address, port },
-    sockets,
-    close: async () => {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
+  const close = async (): Promise<void> => {
+    made.delete(close);
+    for (const socket of sockets) socket.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
   };
+  made.add(close);
+  return { endpoint: { address, port }, sockets, close };
 }
 
 /** Serves `total` bytes of the pattern and checks what comes; `done` when both directions ended. */
@@ -272,7 +281,7 @@ export class LogLines implements Log {
 
 /** A bastion object for `sshd`, not started. */
 export function bastionFor(sshd: Sshd, options: Partial<BastionOptions> = {}): Bastion {
-  return new Bastion({
+  const bastion = new Bastion({
     name: 'lab',
     endpoints: () => [{ address: sshd.address, port: sshd.port }],
     hostName: sshd.address,
@@ -284,6 +293,8 @@ export function bastionFor(sshd: Sshd, options: Partial<BastionOptions> = {}): B
     log: new LogLines(),
     ...options,
   });
+  made.add(() => bastion.stop());
+  return bastion;
 }
 
 /** Connects to `sshd`. */

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import type { SocketFactory } from '../../src/ssh/transport.ts';
 import { startSshd } from '../lab/sshd.ts';
 import {
@@ -17,8 +17,11 @@ import {
   listen,
   open,
   patternServer,
+  release,
 } from './harness.ts';
 import type { PatternCheck } from './harness.ts';
+
+after(release);
 
 /** A socket that reads at most `bytes` at a time. */
 function readingAtMost(bytes: number): SocketFactory {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, test } from 'node:test';
 import type { ChannelEnd } from '../../src/core/dialer.ts';
 import { loadNative } from '../../src/core/native.ts';
 import type { Bastion } from '../../src/ssh/bastion.ts';
 import type { SocketFactory } from '../../src/ssh/transport.ts';
-import { startSshd } from '../lab/sshd.ts';
-import type { Sshd } from '../lab/sshd.ts';
+import { waitFor } from '../lab/namespaces.ts';
+import { startSshd as startLabSshd } from '../lab/sshd.ts';
+import type { Sshd, SshdOptions } from '../lab/sshd.ts';
 import {
   LogLines,
   ManualSource,
@@ -18,8 +18,20 @@ import {
   failureOf,
   listen,
   open,
+  release,
 } from './harness.ts';
 import type { Target } from './harness.ts';
+
+const servers: Sshd[] = [];
+async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
+  const sshd = await startLabSshd(options);
+  servers.push(sshd);
+  return sshd;
+}
+afterEach(async () => {
+  await release();
+  await Promise.all(servers.splice(0).map((sshd) => sshd.stop()));
+});
 
 /** Dials, and expects the target's greeting. */
 async function greet(bastion: Bastion, target: Target): Promise<void> {
@@ -39,16 +51,12 @@ test('a bastion that is down at the start: dials are held until it is up', async
   const bastion = bastionFor(sshd, { log, onState: (status) => states.push(status.state) });
   bastion.start();
   const greeted = Promise.all([1, 2, 3].map(() => greet(bastion, target)));
-  await sleep(1500);
-  assert.deepEqual(states, ['connecting', 'down']);
+  await waitFor('an attempt to have failed', () => states.includes('down'));
   await sshd.start();
   await greeted;
   await bastion.whenReady();
   assert.deepEqual(states, ['connecting', 'down', 'ready']);
   assert.equal(log.lines.filter((line) => line.startsWith('warn')).length, 1);
-  await bastion.stop();
-  await sshd.stop();
-  await target.close();
 });
 
 test('a bastion killed and restarted: channels are lost, dials under way and later ones succeed', async () => {
@@ -61,14 +69,10 @@ test('a bastion killed and restarted: channels are lost, dials under way and lat
   assert.equal(await ended, 'upstream-lost');
   assert.equal(bastion.size, 0);
   const greeted = greet(bastion, target);
-  await sleep(600);
+  await waitFor('an attempt to have failed', () => bastion.status.reason.includes('ECONNREFUSED'));
   await sshd.start();
   await greeted;
   assert.equal(bastion.status.state, 'ready');
-  await bastion.stop();
-  await sshd.stop();
-  await target.close();
-  await silent.close();
 });
 
 test('a dial that sshd has not answered when its connection dies is dialled again', async () => {
@@ -78,9 +82,6 @@ test('a dial that sshd has not answered when its connection dies is dialled agai
   const greeted = greet(bastion, target);
   sshd.dropConnections();
   await greeted;
-  await bastion.stop();
-  await sshd.stop();
-  await target.close();
 });
 
 test('a bastion that stops answering is noticed, and replaced', { timeout: 40_000 }, async () => {
@@ -104,10 +105,7 @@ test('a bastion that stops answering is noticed, and replaced', { timeout: 40_00
   assert.equal(end, 'upstream-lost');
   assert.ok(Date.now() - since < 21_000, `noticed after ${Date.now() - since} ms`);
   silent = false;
-  await bastion.stop();
-  await relay.close();
-  await sshd.stop();
-  await target.close();
+  await waitFor('the next connection', () => bastion.status.state === 'ready', 20_000);
 });
 
 test('the second address is tried when the first does not answer', async () => {
@@ -115,9 +113,7 @@ test('the second address is tried when the first does not answer', async () => {
   const closed = await listen(() => {});
   await closed.close();
   const endpoints = [closed.endpoint, { address: sshd.address, port: sshd.port }];
-  const bastion = await connected(sshd, { endpoints: () => endpoints });
-  await bastion.stop();
-  await sshd.stop();
+  await connected(sshd, { endpoints: () => endpoints });
 });
 
 test('stop ends channels, fails held dials and later ones, and leaves nothing running', async () => {
@@ -135,8 +131,6 @@ test('stop ends channels, fails held dials and later ones, and leaves nothing ru
   const failure = failureOf(down, target.endpoint);
   await down.stop();
   assert.equal((await failure).reason, 'network-unreachable');
-  await target.close();
-  await sshd.stop();
 });
 
 test('a socket made from a connecting descriptor, which never emits connect, works', async () => {
@@ -147,14 +141,10 @@ test('a socket made from a connecting descriptor, which never emits connect, wor
   const target = await listen((socket) => socket.end('hello'));
   const bastion = bastionFor(sshd, { socketFactory });
   bastion.start();
-  await sleep(100);
-  assert.match(bastion.status.reason, /ECONNREFUSED/);
+  await waitFor('an attempt to have failed', () => bastion.status.reason.includes('ECONNREFUSED'));
   await sshd.start();
   await bastion.whenReady();
   await greet(bastion, target);
-  await bastion.stop();
-  await sshd.stop();
-  await target.close();
 });
 
 test('a dial cancelled while held is not dialled', async () => {
@@ -176,9 +166,6 @@ test('a dial cancelled while held is not dialled', async () => {
   await bastion.whenReady();
   await greet(bastion, target);
   assert.equal(accepted, 1);
-  await bastion.stop();
-  await sshd.stop();
-  await target.close();
 });
 
 function lookOf(sshd: Sshd): Pick<Sshd, 'address' | 'user' | 'clientKeyFile' | 'knownHostsFile'> {

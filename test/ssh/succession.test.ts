@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SSH_DRAIN_POLL_MS } from '../../src/core/limits.ts';
 import type { BastionOptions } from '../../src/ssh/bastion.ts';
 import { readIdentity } from '../../src/ssh/identity.ts';
 import { KnownHosts } from '../../src/ssh/known-hosts.ts';
@@ -11,7 +12,7 @@ import { Succession } from '../../src/ssh/succession.ts';
 import { makeKey, startSshd } from '../lab/sshd.ts';
 import type { Sshd } from '../lab/sshd.ts';
 import { waitFor } from '../lab/namespaces.ts';
-import { connectPlain, listen, LogLines, ManualSource, open, TextSink } from './harness.ts';
+import { connectPlain, listen, LogLines, ManualSource, open, release, TextSink } from './harness.ts';
 import type { Target } from './harness.ts';
 
 let sshd: Sshd;
@@ -29,8 +30,8 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await Promise.all(running.splice(0).map((succession) => succession.stop()));
+  await release();
   await sshd.stop();
-  await target.close();
 });
 
 function options(more: Partial<BastionOptions> = {}): BastionOptions {
@@ -98,7 +99,8 @@ test('a new key: the old flow goes on, new ones use the new connection, the old 
   await old.say('still here');
   await fresh.say('new here');
   assert.equal(succession.size, 2);
-  await sleep(700);
+  // Longer than the pause between two looks at the flows of the old connection.
+  await sleep(SSH_DRAIN_POLL_MS + 200);
   assert.equal(drained(), false);
   old.close();
   assert.equal(await old.ended, 'finished');
@@ -131,11 +133,10 @@ test('settings that are replaced again before they worked are forgotten', async 
   // Reads, so that it sees the end.
   const nowhere = await listen((socket) => socket.resume().on('end', () => socket.end()));
   succession.replace(options({ endpoints: () => [nowhere.endpoint] }), false);
-  await sleep(200);
+  await waitFor('the attempt', () => nowhere.sockets.size > 0);
   succession.replace(options(), false);
   await waitFor('the new connection', moved);
   await waitFor('the end of the attempt', () => nowhere.sockets.size === 0);
-  await nowhere.close();
 });
 
 test('a host key that is no longer trusted: its flows are reset, and nothing goes there any more', async () => {
@@ -161,14 +162,15 @@ test('a known_hosts file that says the same of the server in use resets nothing'
   await old.say('still here');
 });
 
-test('dials that wait for a bastion that is away are opened by the new settings', async () => {
+test('dials that wait for a bastion that is away are opened by the new settings', async (t) => {
   await sshd.halt();
   const succession = new Succession(options());
   running.push(succession);
   succession.start();
   const waiting = converse(succession);
-  await sleep(100);
+  await waitFor('an attempt to have failed', () => succession.status.state === 'down');
   const second = await startSshd();
+  t.after(() => second.stop());
   succession.replace(
     options({
       endpoints: () => [{ address: second.address, port: second.port }],
@@ -181,6 +183,4 @@ test('dials that wait for a bastion that is away are opened by the new settings'
   );
   await (await waiting).say('moved');
   await succession.whenReady();
-  await succession.stop();
-  await second.stop();
 });

@@ -14,6 +14,7 @@ import {
   listen,
   open,
   patternServer,
+  release,
 } from './harness.ts';
 import type { PatternCheck } from './harness.ts';
 
@@ -26,7 +27,7 @@ before(async () => {
 });
 
 after(async () => {
-  await bastion.stop();
+  await release();
   await sshd.stop();
 });
 

@@ -1,6 +1,7 @@
 /** What a bastion learns of targets: with a clock of the test's own. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NetproxyError } from '../../src/core/errors.ts';
 import {
   BREAKER_PROBE_MS,
   BREAKER_TARGETS_MAX,
@@ -14,7 +15,7 @@ import { Breaker } from '../../src/ssh/breaker.ts';
 import { openFailure } from '../../src/ssh/open-failure.ts';
 import { Refusals } from '../../src/ssh/refusals.ts';
 import { Targets } from '../../src/ssh/targets.ts';
-import { TurnedAway } from '../../src/ssh/turned-away.ts';
+import { TurnedAway, attemptFailure } from '../../src/ssh/turned-away.ts';
 
 const A = { address: '192.0.2.1', port: 1 };
 const SAME_HOST = { address: '192.0.2.1', port: 2 };
@@ -128,7 +129,15 @@ test('a server that forbids all it is asked for is told of once', () => {
 
 test('words of a server that turned us away are told without control characters', () => {
   assert.equal(
-    new TurnedAway('Exceeded MaxStartups\r\n\x1b[31m').message,
+    new TurnedAway(false, 'Exceeded MaxStartups\r\n\x1b[31m').message,
     'the bastion closed the connection before the login: Exceeded MaxStartups [31m',
   );
+});
+
+test('only a server that showed itself, or whatever has a code, is kept away from', () => {
+  assert.equal(attemptFailure(new TurnedAway(false, 'Not allowed at this time\r\n')), 'turned-away');
+  assert.equal(attemptFailure(new TurnedAway(true, '')), 'turned-away');
+  assert.equal(attemptFailure(new NetproxyError('SSH_AUTH_REFUSED', 'no')), 'turned-away');
+  assert.equal(attemptFailure(new TurnedAway(false, '')), 'absent', 'a relay with no server behind it');
+  assert.equal(attemptFailure(new Error('connect ECONNREFUSED')), 'absent');
 });
