@@ -22,6 +22,43 @@ const MODES: Record<string, () => Promise<unknown>> = {
     (await open()).destroy();
     return { connected: true };
   },
+  /** Keeps a connection until it ends, and sends something every `amount` ms, or nothing; gives how it ended. */
+  keep: async () => {
+    const socket = await open();
+    socket.resume();
+    if (amount > 0) setInterval(() => socket.write('x'.repeat(1000)), amount);
+    await once(socket, 'close');
+    return { code: 'closed', at: Date.now() };
+  },
+  /** Connects again and again until it works; gives when that was. */
+  until: async () => {
+    for (;;) {
+      try {
+        (await open()).destroy();
+        return { connected: true, at: Date.now() };
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+  },
+  /** Connects again and again for `amount` ms; gives how many worked, each that did not, and the longest. */
+  repeat: async () => {
+    const failed: (string | undefined)[] = [];
+    let connected = 0;
+    let longestMs = 0;
+    for (const end = performance.now() + amount; performance.now() < end;) {
+      const since = performance.now();
+      try {
+        (await open()).destroy();
+        connected++;
+      } catch (error) {
+        failed.push((error as NodeJS.ErrnoException).code);
+      }
+      longestMs = Math.max(longestMs, Math.round(performance.now() - since));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return { connected, failed, longestMs };
+  },
   /** Sends `amount` bytes, half-closes, gives what comes back. */
   upload: async () => {
     const socket = await open();
@@ -74,6 +111,6 @@ try {
   console.log(JSON.stringify(await MODES[mode]!()));
 } catch (error) {
   const { code } = error as NodeJS.ErrnoException;
-  console.log(JSON.stringify({ code, ms: Math.round(performance.now() - started) }));
+  console.log(JSON.stringify({ code, ms: Math.round(performance.now() - started), at: Date.now() }));
 }
 process.exit(0);
