@@ -21,6 +21,17 @@ export interface BastionConfig {
   readonly knownHostsFile: string;
 }
 
+/** Which healthy bastion of a group a connect uses. */
+export type GroupPolicy = 'failover' | 'least-latency' | 'round-robin';
+
+/** Bastions of which any may carry a flow. */
+export interface GroupConfig {
+  readonly name: string;
+  /** Names of bastions, at least one, in order of preference. */
+  readonly bastions: readonly string[];
+  readonly policy: GroupPolicy;
+}
+
 /** A file as read at start. */
 export interface CredentialFile {
   readonly file: string;
@@ -78,6 +89,10 @@ export interface LogConfig {
 
 /** The effective configuration, frozen to its depth. */
 export interface Config extends HostConfig {
-  /** At least one; the first is the last resort. */
+  /** At least one. */
   readonly bastions: readonly (BastionConfig & { readonly credentials: BastionCredentials })[];
+  /** The first is the last resort. None: all bastions together, in their order. */
+  readonly groups: readonly GroupConfig[];
+  /** The policy where no group has its own. */
+  readonly groupPolicy: GroupPolicy;
 }

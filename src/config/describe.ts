@@ -23,15 +23,16 @@ export function describeConfig({ config, origins }: Loaded<Config>): Described[]
     described.push({ key: path, value: textOf(row, value), origin: origins.get(path) ?? 'unset' });
   };
   const rows = [...SETTINGS.values()];
-  for (const [index, bastion] of config.bastions.entries()) {
-    for (const row of rows) {
-      const inner =
-        row.key?.startsWith('bastions[].') === true ? row.key.slice('bastions[].'.length) : undefined;
-      if (inner !== undefined) add(row, `bastions[${index}].${inner}`, at(bastion, inner));
+  for (const list of ['bastions', 'groups'] as const) {
+    for (const [index, item] of config[list].entries()) {
+      for (const row of rows) {
+        const inner = row.key?.startsWith(`${list}[].`) ? row.key.slice(list.length + 3) : undefined;
+        if (inner !== undefined) add(row, `${list}[${index}].${inner}`, at(item, inner));
+      }
     }
   }
   for (const row of rows) {
-    if (row.key !== undefined && !row.key.startsWith('bastions[].')) add(row, row.key, at(config, row.key));
+    if (row.key !== undefined && !row.key.includes('[].')) add(row, row.key, at(config, row.key));
   }
   return described;
 }

@@ -11,11 +11,12 @@ import type { FileNode } from './yaml.ts';
 /** What the configuration file gives, by setting; nothing is judged but the shape. */
 export interface FileSettings {
   readonly given: Map<SettingId, Given[]>;
-  /** Undefined when the file does not mention bastions. */
-  readonly bastions: readonly FileBastion[] | undefined;
+  /** Lists of maps, such as bastions, by key. */
+  readonly lists: ReadonlyMap<string, readonly FileItem[]>;
 }
 
-export interface FileBastion {
+/** One map of a list. */
+export interface FileItem {
   /** Place and key of the item, for what is missing from it. */
   readonly where: string;
   readonly given: Map<SettingId, Given[]>;
@@ -31,7 +32,7 @@ export async function readConfigFile(
   readFile: ReadFile,
   problems: Problem[],
 ): Promise<FileSettings> {
-  const empty: FileSettings = { given: new Map(), bastions: undefined };
+  const empty: FileSettings = { given: new Map(), lists: new Map() };
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(readFile(path));
@@ -50,21 +51,21 @@ export async function readConfigFile(
   if (root === undefined || root.type === 'empty') return empty;
   const walker = new Walker(problems);
   walker.map(root, '', '');
-  return { given: walker.given, bastions: walker.bastions };
+  return { given: walker.given, lists: walker.lists };
 }
 
 /** Keys by the map they stand in: '' is the top, 'tun' and 'bastions[]' are inside. */
-const KEYS: ReadonlyMap<string, ReadonlyMap<string, SettingId | 'map' | 'bastions'>> = keysByParent();
+const KEYS: ReadonlyMap<string, ReadonlyMap<string, SettingId | 'map' | 'list'>> = keysByParent();
 
-function keysByParent(): Map<string, Map<string, SettingId | 'map' | 'bastions'>> {
-  const parents = new Map<string, Map<string, SettingId | 'map' | 'bastions'>>([['', new Map()]]);
+function keysByParent(): Map<string, Map<string, SettingId | 'map' | 'list'>> {
+  const parents = new Map<string, Map<string, SettingId | 'map' | 'list'>>([['', new Map()]]);
   for (const [id, { key }] of SETTINGS) {
     if (key === undefined) continue;
     const dot = key.lastIndexOf('.');
     const parent = dot === -1 ? '' : key.slice(0, dot);
-    const children = parents.get(parent) ?? new Map<string, SettingId | 'map' | 'bastions'>();
+    const children = parents.get(parent) ?? new Map<string, SettingId | 'map' | 'list'>();
     parents.set(parent, children.set(key.slice(dot + 1), id));
-    if (parent === 'bastions[]') parents.get('')?.set('bastions', 'bastions');
+    if (parent.endsWith('[]')) parents.get('')?.set(parent.slice(0, -2), 'list');
     else if (parent !== '') parents.get('')?.set(parent, 'map');
   }
   return parents;
@@ -72,15 +73,11 @@ function keysByParent(): Map<string, Map<string, SettingId | 'map' | 'bastions'>
 
 class Walker {
   readonly given: Map<SettingId, Given[]> = new Map();
+  readonly lists: Map<string, FileItem[]> = new Map();
   readonly #problems: Problem[];
-  #bastions: FileBastion[] | undefined;
 
   constructor(problems: Problem[]) {
     this.#problems = problems;
-  }
-
-  get bastions(): readonly FileBastion[] | undefined {
-    return this.#bastions;
   }
 
   /** `parent` names the map in the table; `path` is how this very map is called in messages. */
@@ -99,31 +96,32 @@ class Walker {
         this.#unknown(at, inner, key, parent, known);
       } else if (target === 'map') {
         this.map(value, key, inner);
-      } else if (target === 'bastions') {
-        this.#bastionList(value, inner);
+      } else if (target === 'list') {
+        this.#itemList(value, inner);
       } else {
         this.#value(value, target, inner, given);
       }
     }
   }
 
-  #bastionList(node: FileNode, path: string): void {
-    this.#bastions = [];
+  #itemList(node: FileNode, path: string): void {
+    const items: FileItem[] = [];
+    this.lists.set(path, items);
     if (node.type === 'empty') return;
     if (node.type !== 'list') {
       this.#wrong(
         node.at,
         path,
-        'found no list; allowed: a list of bastions',
-        'Begin each bastion with "- name:".',
+        `found no list; allowed: a list of ${path}`,
+        `Begin each ${path.slice(0, -1)} with "- name:".`,
       );
       return;
     }
     for (const [index, item] of node.items.entries()) {
       const itemPath = `${path}[${index}]`;
       const given = new Map<SettingId, Given[]>();
-      this.#bastions.push({ where: `${item.at} ${itemPath}`, given });
-      this.map(item, 'bastions[]', itemPath, given);
+      items.push({ where: `${item.at} ${itemPath}`, given });
+      this.map(item, `${path}[]`, itemPath, given);
     }
   }
 

@@ -1,12 +1,22 @@
 import { ProblemsError } from '../core/errors.ts';
 import type { ErrorCode, Problem } from '../core/errors.ts';
-import type { BastionConfig, BastionCredentials, Config, HostConfig } from './config.ts';
+import type {
+  BastionConfig,
+  BastionCredentials,
+  Config,
+  GroupConfig,
+  GroupPolicy,
+  HostConfig,
+} from './config.ts';
 import { readCredentials } from './credentials.ts';
 import type { Placed } from './credentials.ts';
 import { readEnvironment } from './environment.ts';
 import type { Environment } from './environment.ts';
 import { readConfigFile } from './file.ts';
-import type { FileBastion, FileSettings } from './file.ts';
+import type { FileItem, FileSettings } from './file.ts';
+import { checkGroups } from './groups.ts';
+import type { PlacedGroup } from './groups.ts';
+import type { BastionUrl } from './kind.ts';
 import { fileReader } from './read-file.ts';
 import type { ReadFile } from './read-file.ts';
 import { setting } from './settings.ts';
@@ -49,8 +59,9 @@ export async function loadConfig(sources: Sources): Promise<Loaded<Config>> {
   await loader.readSources();
   const host = loader.host();
   const bastions = loader.bastions(true);
+  const groups = loader.groups(true);
   await loader.judge(bastions);
-  return loader.finish(() => ({ bastions: bastions as Config['bastions'], ...host() }));
+  return loader.finish(() => ({ bastions: bastions as Config['bastions'], ...groups(), ...host() }));
 }
 
 /**
@@ -62,6 +73,7 @@ export async function loadHostConfig(sources: Sources): Promise<Loaded<HostConfi
   await loader.readSources();
   const host = loader.host();
   loader.bastions(false);
+  loader.groups(false);
   return loader.finish(host);
 }
 
@@ -93,7 +105,9 @@ class Loader {
   /** Bastions with which nothing was wrong. */
   readonly #whole = new Set<number>();
   #environment: ReadonlyMap<SettingId, readonly Given[]> = new Map();
-  #file: FileSettings = { given: new Map(), bastions: undefined };
+  #file: FileSettings = { given: new Map(), lists: new Map() };
+  /** Names of bastions and groups, with their places. */
+  readonly #names = new Map<string, string>();
 
   constructor(sources: Sources) {
     this.#sources = sources;
@@ -136,10 +150,13 @@ class Loader {
 
   /** `complete`: at least one bastion, none lacking anything, and every file read. */
   bastions(complete: boolean): readonly (BastionConfig & { credentials: BastionCredentials | undefined })[] {
-    const url = this.#first('bastion', undefined);
-    const urlWhere = this.#given('bastion', undefined)?.[0]?.where ?? '';
-    const items: readonly FileBastion[] =
-      urlWhere === '' ? (this.#file.bastions ?? []) : [{ where: urlWhere, given: new Map() }];
+    const urls = (this.#given('bastion', undefined) ?? []).map((given) => ({
+      where: given.where,
+      given: new Map(),
+      url: readValue(setting('bastion'), given, this.#problems),
+    }));
+    const items: readonly (FileItem & { url?: BastionUrl | undefined })[] =
+      urls.length > 0 ? urls : (this.#file.lists.get('bastions') ?? []);
     // When the flag or the file is broken, what it would have given is not also missing.
     const broken =
       this.#sources.flags.has('bastion') || this.#problems.some(({ code }) => code === 'CONFIG_UNREADABLE');
@@ -151,8 +168,7 @@ class Loader {
         hint: 'Give --bastion ssh://USER@HOST, set NETPROXY_BASTION, or list "bastions" in the file.',
       });
     }
-    const names = new Map<string, string>();
-    return items.map(({ where, given }, index) => {
+    return items.map(({ where, given, url }, index) => {
       const problems = this.#problems.length;
       const path = (key: string): string => `bastions[${index}].${key}`;
       const value = <I extends SettingId>(id: I): SettingValues[I] => {
@@ -162,7 +178,7 @@ class Loader {
         return this.#first(id, given, path(key)) as SettingValues[I];
       };
       const fromUrl = <T>(key: string, part: T | undefined): T => {
-        this.#origins.set(path(key), urlWhere);
+        this.#origins.set(path(key), where);
         return part as T;
       };
       const list = <I extends SettingId>(id: I): Placed<SettingValues[I]>[] =>
@@ -181,10 +197,10 @@ class Loader {
         );
       }
       const bastion: BastionConfig = {
-        name: urlWhere === '' ? value('bastions[].name') : fromUrl('name', 'main'),
-        host: urlWhere === '' ? value('bastions[].host') : fromUrl('host', url?.host),
-        port: urlWhere === '' ? value('bastions[].port') : fromUrl('port', url?.port),
-        user: urlWhere === '' ? value('bastions[].user') : fromUrl('user', url?.user),
+        name: urls.length === 0 ? value('bastions[].name') : fromUrl('name', urlName(index)),
+        host: urls.length === 0 ? value('bastions[].host') : fromUrl('host', url?.host),
+        port: urls.length === 0 ? value('bastions[].port') : fromUrl('port', url?.port),
+        user: urls.length === 0 ? value('bastions[].user') : fromUrl('user', url?.user),
         identityFile: values(identities),
         identityPassphraseFile: values(passphrases),
         certificateFile: values(certificates),
@@ -194,7 +210,7 @@ class Loader {
         auth: values(auth),
         knownHostsFile: value('bastions[].knownHostsFile'),
       };
-      this.#checkName(bastion.name, this.#given('bastions[].name', given)?.[0]?.where ?? where, names);
+      this.#checkName('bastion', bastion.name, this.#where('bastions[].name', given) ?? where);
       if (!complete) return { ...bastion, credentials: undefined };
       const one = (id: SettingId, file: string | undefined): Placed<string> | undefined =>
         file === undefined ? undefined : { value: file, where: this.#where(id, given) ?? where };
@@ -213,6 +229,38 @@ class Loader {
       );
       if (this.#problems.length === problems) this.#whole.add(index);
       return { ...bastion, credentials };
+    });
+  }
+
+  /** To be called after `bastions`, whose names count. The result is made once no problem stands. */
+  groups(complete: boolean): () => { groups: readonly GroupConfig[]; groupPolicy: GroupPolicy } {
+    const bastions = [...this.#names.keys()];
+    const items = this.#given('bastion', undefined) ? [] : (this.#file.lists.get('groups') ?? []);
+    const groups = items.map(({ where, given }, index): PlacedGroup => {
+      const path = (key: string): string => `groups[${index}].${key}`;
+      for (const key of ['name', 'bastions'] as const) {
+        const found = this.#given(`groups[].${key}`, given);
+        if (complete && (found ?? []).length === 0) this.#missing(`groups[].${key}`, where, key);
+      }
+      const name = this.#first('groups[].name', given, path('name'));
+      const at = this.#where('groups[].name', given) ?? where;
+      this.#checkName('group or bastion', name, at);
+      return {
+        name,
+        where: at,
+        bastions: this.#placed('groups[].bastions', given, path('bastions')),
+        policy: this.#first('groups[].policy', given, path('policy')),
+      };
+    });
+    if (complete) checkGroups(groups, bastions, this.#problems);
+    const groupPolicy = this.#first('groups[].policy', undefined);
+    return () => ({
+      groups: groups.map(({ name, bastions: members, policy }) => ({
+        name: name!,
+        bastions: members.map(({ value }) => value),
+        policy: policy!,
+      })),
+      groupPolicy: groupPolicy!,
     });
   }
 
@@ -246,15 +294,15 @@ class Loader {
     return { config: deepFreeze(make()), origins: this.#origins };
   }
 
-  #checkName(name: string | undefined, where: string, names: Map<string, string>): void {
+  #checkName(what: string, name: string | undefined, where: string): void {
     if (name === undefined) return;
-    const other = names.get(name);
-    names.set(name, where);
+    const other = this.#names.get(name);
+    this.#names.set(name, where);
     if (other === undefined) return;
     this.#problems.push({
       code: 'CONFIG_INVALID',
       where,
-      message: `found "${name}", which is the name of another bastion (${other}); allowed: names that differ`,
+      message: `found "${name}", which is the name of another ${what} (${other}); allowed: names that differ`,
       hint: 'Rename one of the two.',
     });
   }
@@ -325,6 +373,11 @@ class Loader {
   #where(id: SettingId, file: FileSettings['given']): string | undefined {
     return this.#given(id, file)?.[0]?.where;
   }
+}
+
+/** Bastions that are given by URL have no names of their own. */
+function urlName(index: number): string {
+  return index === 0 ? 'main' : `main${index + 1}`;
 }
 
 function origin(given: Given | undefined): string {

@@ -11,10 +11,17 @@ import {
 } from '../core/limits.ts';
 import * as kind from './kind.ts';
 import type { BastionUrl, Kind } from './kind.ts';
-import type { AuthMethod, HostConfig, LogConfig } from './config.ts';
+import type { AuthMethod, GroupPolicy, HostConfig, LogConfig } from './config.ts';
 
 /** The headings under which the help and the documentation list the settings, in order. */
-export const GROUPS = ['Configuration', 'Bastion', 'Network', 'Flows', 'Logging'] as const;
+export const GROUPS = [
+  'Configuration',
+  'Bastion',
+  'Groups of bastions',
+  'Network',
+  'Flows',
+  'Logging',
+] as const;
 
 export interface Setting<T = unknown> {
   /** Path in the configuration file; `bastions[].x` is `x` of each item. Absent: flag and environment only. */
@@ -58,6 +65,9 @@ export interface SettingValues {
   'bastions[].keyboardInteractiveFile': string;
   'bastions[].auth': AuthMethod;
   'bastions[].knownHostsFile': string;
+  'groups[].name': string;
+  'groups[].bastions': string;
+  'groups[].policy': GroupPolicy;
   'tun.name': string;
   'tun.mtu': number;
   'tun.address4': string;
@@ -99,8 +109,10 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     flag: 'bastion',
     env: 'NETPROXY_BASTION',
     kind: kind.bastionUrl,
+    list: true,
     group: 'Bastion',
-    description: 'The one bastion to use, named "main"; takes the place of all bastions in the file.',
+    description:
+      'The bastions to use, named "main", "main2" and so on; they take the place of all bastions and groups in the file.',
   },
   'bastions[].name': {
     key: 'bastions[].name',
@@ -210,6 +222,33 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     required: true,
     group: 'Bastion',
     description: 'known_hosts file that the host key of the bastion must be in.',
+  },
+  'groups[].name': {
+    key: 'groups[].name',
+    kind: kind.name,
+    required: true,
+    group: 'Groups of bastions',
+    description:
+      'Name of the group in rules, logs and metrics; no bastion or other group has it. The first group is used where no rule says otherwise.',
+  },
+  'groups[].bastions': {
+    key: 'groups[].bastions',
+    kind: kind.name,
+    list: true,
+    one: true,
+    required: true,
+    group: 'Groups of bastions',
+    description: 'Names of its bastions, in order of preference.',
+  },
+  'groups[].policy': {
+    key: 'groups[].policy',
+    flag: 'group-policy',
+    env: 'NETPROXY_GROUP_POLICY',
+    kind: kind.oneOf('failover', 'least-latency', 'round-robin'),
+    default: 'failover',
+    group: 'Groups of bastions',
+    description:
+      'Which healthy bastion of the group a new connection uses: the first, the one with the shortest round trip, or each in turn. The flag and the variable hold for every group.',
   },
   'tun.name': {
     key: 'tun.name',

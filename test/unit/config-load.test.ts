@@ -105,6 +105,8 @@ describe('a configuration in order', () => {
       handshakeTimeout: 15_000,
       watch: true,
       log: { level: 'info', format: 'auto' },
+      groups: [],
+      groupPolicy: 'failover',
     });
   });
 
