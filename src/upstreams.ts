@@ -3,7 +3,7 @@
  * the configuration while it changes.
  */
 import { changes } from './config/changes.ts';
-import type { BastionConfig, Config } from './config/config.ts';
+import type { BastionConfig, Config, GroupConfig } from './config/config.ts';
 import type { JudgedBastion } from './config/load.ts';
 import type { Dialer } from './core/dialer.ts';
 import { NetproxyError } from './core/errors.ts';
@@ -13,6 +13,7 @@ import { FWMARK } from './core/limits.ts';
 import type { Log } from './core/log.ts';
 import type { Native, NativeEngine } from './core/native.ts';
 import type { BastionOptions, BastionStatus } from './ssh/bastion.ts';
+import { Group } from './ssh/group.ts';
 import { KnownHosts } from './ssh/known-hosts.ts';
 import { checkAgent, loadLogin } from './ssh/login.ts';
 import type { Login, Wrong } from './ssh/login.ts';
@@ -41,10 +42,14 @@ type Settings = Config['bastions'][number];
 const CONNECTION = /^(bastions\[0\]\.(?!name$)|keepAlive|handshakeTimeout)/;
 const TRUST = /^bastions\[0\]\.(host|port|knownHostsFile)$/;
 
-/** Every bastion of the configuration, connected. */
+/** Name of the group of all bastions, in logs; none in the configuration can have it. */
+const ALL = 'all bastions';
+
+/** Every bastion of the configuration, connected, and the groups of them. */
 export class Upstreams {
   readonly #connection: Connection;
   readonly #bastions = new Map<string, Member>();
+  readonly #groups = new Map<string, Group>();
   /** Out of the configuration; each is gone when its last flow has ended. */
   readonly #retired = new Set<Succession>();
   readonly #dialers = new Map<string, Dialer>();
@@ -71,6 +76,7 @@ export class Upstreams {
       if (error !== undefined) connection.log.warn({ code: error.code, hint: error.hint }, error.message);
     }
     for (const member of members) upstreams.#add(member);
+    upstreams.#regroup();
     return upstreams;
   }
 
@@ -81,7 +87,7 @@ export class Upstreams {
 
   /** Where goes what no rule sends elsewhere. */
   get lastResort(): string {
-    return this.#config.bastions[0]!.name;
+    return (groupsOf(this.#config)[0] ?? this.#config.bastions[0]!).name;
   }
 
   get states(): readonly UpstreamState[] {
@@ -135,12 +141,14 @@ export class Upstreams {
     }
     const waits = { connectHoldMs: next.connectHold, dialTimeoutMs: next.dialTimeout };
     for (const { succession } of this.#bastions.values()) succession.adjust(waits);
+    this.#regroup();
     const kept = new Set(next.bastions.map(({ name }) => name));
     for (const name of this.#bastions.keys()) if (!kept.has(name)) this.#retire(name);
   }
 
   /** Ends all connections in order. */
   async stop(): Promise<void> {
+    for (const group of this.#groups.values()) group.stop();
     const all = [...this.#retired, ...[...this.#bastions.values()].map(({ succession }) => succession)];
     await Promise.all(all.map((succession) => succession.stop()));
   }
@@ -159,14 +167,37 @@ export class Upstreams {
   #retire(name: string): void {
     const { succession } = this.#bastions.get(name)!;
     this.#bastions.delete(name);
-    this.#dialers.delete(name);
+    if (this.#dialers.get(name) === succession) this.#dialers.delete(name);
     this.#retired.add(succession);
     this.#connection.log.info(
       { bastion: name, channels: succession.size },
       'the bastion is no longer configured; its connection ends with its last flow',
     );
-    const successor = this.#bastions.get(this.lastResort)!.succession;
-    void succession.retire(successor).then(() => this.#retired.delete(succession));
+    void succession.retire(this.#lastResort).then(() => this.#retired.delete(succession));
+  }
+
+  get #lastResort(): Group | Succession {
+    const name = this.lastResort;
+    return this.#groups.get(name) ?? this.#bastions.get(name)!.succession;
+  }
+
+  /** Makes the groups those of the configuration. All of its bastions are there. */
+  #regroup(): void {
+    const wanted = groupsOf(this.#config);
+    for (const { name, policy, bastions } of wanted) {
+      const { log } = this.#connection;
+      const group = this.#groups.get(name) ?? new Group({ name, log, now: () => performance.now() });
+      const members = bastions.map((bastion) => this.#bastions.get(bastion)!.succession);
+      group.set(policy, members, this.#config.connectHold);
+      this.#groups.set(name, group);
+      this.#dialers.set(name, group);
+    }
+    for (const [name, group] of this.#groups) {
+      if (wanted.some((other) => other.name === name)) continue;
+      this.#groups.delete(name);
+      if (this.#dialers.get(name) === group) this.#dialers.delete(name);
+      group.retire(this.#lastResort);
+    }
   }
 
   #options(config: Config, settings: Settings, addresses: Addresses): BastionOptions {
@@ -196,11 +227,18 @@ export class Upstreams {
   }
 
   #changed(name: string, status: BastionStatus): void {
+    for (const group of this.#groups.values()) group.changed(status);
     if (status.state === 'ready') this.#ready.resolve(`${name} (${status.reason})`);
     if (status.fatal === undefined) return;
     const errors = [...this.#bastions.values()].map(({ succession }) => succession.status.fatal);
     if (!errors.includes(undefined)) this.#ready.reject(errors[0]);
   }
+}
+
+/** The groups in use: without any, all bastions are one. */
+function groupsOf({ bastions, groups, groupPolicy: policy }: Config): readonly GroupConfig[] {
+  if (groups.length > 0 || bastions.length < 2) return groups;
+  return [{ name: ALL, bastions: bastions.map(({ name }) => name), policy }];
 }
 
 /** A bastion in use. */

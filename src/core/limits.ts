@@ -160,6 +160,25 @@ export const SSH_DRAINING_MAX = 4;
 /** Milliseconds between looks at whether the last flow of such a connection has ended. */
 export const SSH_DRAIN_POLL_MS: number = 500;
 
+/** Milliseconds that a bastion of a group must have been healthy again before connects return to it from one
+ * that comes after it: one that comes and goes would take its flows with it each time. */
+export const GROUP_FAILBACK_MS: number = 10 * SECOND_MS;
+
+/** By how much a round trip must be shorter, as part and in milliseconds, and milliseconds for how long,
+ * before connects move to that bastion: smaller differences come and go with the load. */
+export const GROUP_LATENCY_PART = 0.2;
+export const GROUP_LATENCY_MS = 5;
+export const GROUP_LATENCY_SETTLE_MS: number = 10 * SECOND_MS;
+
+/** Opens in a row without any answer, to at least two hosts, after which a bastion of a group is taken as
+ * sick, milliseconds that an open must have waited to count, and milliseconds for which it is left alone. */
+export const HEALTH_UNANSWERED = 3;
+export const HEALTH_WAIT_MS: number = 5 * SECOND_MS;
+export const HEALTH_SICK_MS: number = 30 * SECOND_MS;
+
+/** Weight of a new sample in the smoothed round trip: four samples (20 s) take over most of it. */
+export const ROUND_TRIP_WEIGHT = 0.25;
+
 // --- Engine ------------------------------------------------------------------------------------
 
 /** Bytes queued towards the application above which the far end is no longer invited to send, and

@@ -6,7 +6,6 @@ import type { Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts'
 import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
 import {
-  CONNECT_HOLD_MAX,
   CONNECT_HOLD_MS,
   SSH_CLOSE_DEADLINE_MS,
   SSH_DEMAND_MS,
@@ -23,6 +22,7 @@ import type { AttemptFailure } from './backoff.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { PendingDial } from './dial.ts';
 import type { DialTaker } from './dial.ts';
+import { HeldDials } from './held.ts';
 import { hostKeyError } from './host-key-error.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import type { Login } from './login.ts';
@@ -90,7 +90,7 @@ export class Bastion implements Dialer {
   #options: BastionOptions;
   readonly #backoff = new Backoff();
   readonly #targets: Targets;
-  readonly #held = new Set<PendingDial>();
+  readonly #held = new HeldDials();
   readonly #ready = Promise.withResolvers<void>();
   readonly #watch: CertificateWatch;
   #session: Session | undefined;
@@ -99,6 +99,8 @@ export class Bastion implements Dialer {
   #readySince = 0;
   /** Connections in a row that were lost before they counted as stable. */
   #brief = 0;
+  /** When a connection was last made again that had been lost. */
+  #backSince = -Infinity;
   #attempt = 0;
   #retry: { timer: NodeJS.Timeout; at: number; after: AttemptFailure } | undefined;
   #dialledAt = -Infinity;
@@ -141,11 +143,25 @@ export class Bastion implements Dialer {
   }
 
   dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial {
-    const dial = new PendingDial(target, origin, handlers, (ended) => this.#held.delete(ended));
-    this.#dialledAt = performance.now();
-    if (this.#status.state === 'ready') this.#open(dial);
-    else this.#hold(dial);
+    const dial = new PendingDial(target, origin, handlers, () => {});
+    this.adopt(dial);
     return dial;
+  }
+
+  /** A connect waits that cannot be dialled here: an absent bastion is looked for more often. */
+  want(): void {
+    this.#dialledAt = performance.now();
+    this.#hurry();
+  }
+
+  /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
+  get roundTripMs(): number | undefined {
+    return this.#session?.roundTripMs;
+  }
+
+  /** Since when it has been healthy (`Candidate`). What was never lost has been so always. */
+  get healthySince(): number {
+    return Math.max(this.#backSince, this.#targets.health.sickUntil);
   }
 
   /** New waits, for dials from now on. */
@@ -181,9 +197,7 @@ export class Bastion implements Dialer {
   async retire(successor: DialTaker): Promise<void> {
     this.#successor = successor;
     clearTimeout(this.#retry?.timer);
-    const held = [...this.#held];
-    this.#held.clear();
-    for (const dial of held) successor.adopt(dial);
+    for (const dial of this.#held.release()) this.#passOn(dial, successor);
     const deadline = performance.now() + SSH_DRAIN_DEADLINE_MS;
     while (!this.#stopped && this.size > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, SSH_DRAIN_POLL_MS));
@@ -191,10 +205,10 @@ export class Bastion implements Dialer {
     await this.stop();
   }
 
-  /** Takes a dial of another bastion over. */
+  /** Takes a dial over, new or from another bastion. */
   adopt(dial: PendingDial): void {
     if (dial.over) return;
-    dial.handTo((ended) => this.#held.delete(ended));
+    this.#dialledAt = performance.now();
     if (this.#status.state === 'ready') this.#open(dial);
     else this.#hold(dial);
   }
@@ -211,7 +225,7 @@ export class Bastion implements Dialer {
     this.#stopped = true;
     this.#watch.stop();
     clearTimeout(this.#retry?.timer);
-    for (const dial of this.#held) dial.fail(STOPPED);
+    for (const dial of this.#held.release()) dial.fail(STOPPED);
     const session = this.#session;
     if (session !== undefined) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -235,21 +249,20 @@ export class Bastion implements Dialer {
   }
 
   #hold(dial: PendingDial): void {
-    const failure: DialFailure | undefined = this.#stopped
-      ? STOPPED
-      : this.#held.size >= CONNECT_HOLD_MAX
-        ? NO_BASTION
-        : undefined;
-    if (failure !== undefined) {
-      process.nextTick(() => dial.fail(failure));
-      return;
+    if (this.#stopped) {
+      process.nextTick(() => dial.fail(STOPPED));
+    } else if (dial.resort !== undefined) {
+      dial.resort.adopt(dial);
+    } else {
+      const message = `${NO_BASTION.message}: ${this.#status.reason}`;
+      this.#held.hold(dial, this.#options.connectHoldMs ?? CONNECT_HOLD_MS, { ...NO_BASTION, message });
+      this.#hurry();
     }
-    this.#held.add(dial);
-    dial.within(this.#options.connectHoldMs ?? CONNECT_HOLD_MS, {
-      ...NO_BASTION,
-      message: `${NO_BASTION.message}: ${this.#status.reason}`,
-    });
-    this.#hurry();
+  }
+
+  /** Has another one take the dial over. */
+  #passOn(dial: PendingDial, successor: DialTaker): void {
+    (dial.resort ?? successor).adopt(dial);
   }
 
   async #connect(): Promise<void> {
@@ -273,14 +286,13 @@ export class Bastion implements Dialer {
   }
 
   #connected(endpoint: Endpoint): void {
+    this.#readySince = performance.now();
+    if (this.#everReady) this.#backSince = this.#readySince;
     this.#everReady = true;
-    this.#readySince = Date.now();
     this.#targets.clear();
     this.#setState('ready', `connected to ${endpoint.address} port ${endpoint.port}`);
     this.#ready.resolve();
-    const held = [...this.#held];
-    this.#held.clear();
-    for (const dial of held) this.#open(dial);
+    for (const dial of this.#held.release()) this.#open(dial);
   }
 
   #lost(session: Session, error: Error, unanswered: PendingDial[]): void {
@@ -294,11 +306,11 @@ export class Bastion implements Dialer {
     if (wasReady) this.#setState('down', error.message);
     this.#tellDown();
     if (this.#successor !== undefined) {
-      for (const dial of unanswered) this.#successor.adopt(dial);
+      for (const dial of unanswered) this.#passOn(dial, this.#successor);
       return;
     }
     for (const dial of unanswered) this.#hold(dial);
-    const stable = wasReady && Date.now() - this.#readySince >= SSH_STABLE_MS;
+    const stable = wasReady && performance.now() - this.#readySince >= SSH_STABLE_MS;
     if (stable) {
       this.#brief = 0;
       this.#backoff.reset();
@@ -319,7 +331,7 @@ export class Bastion implements Dialer {
     if (!this.#everReady && this.#options.persistent !== true && fatal !== undefined) {
       this.#ready.reject(fatal);
       this.#stopped = true;
-      for (const dial of this.#held) dial.fail(NO_BASTION);
+      for (const dial of this.#held.release()) dial.fail(NO_BASTION);
       return;
     }
     const wanted = this.#held.size > 0 || performance.now() - this.#dialledAt < SSH_DEMAND_MS;

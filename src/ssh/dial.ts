@@ -6,12 +6,20 @@ export interface DialTaker {
   adopt(dial: PendingDial): void;
 }
 
+/** Where a dial goes when the bastion that has it cannot answer it. */
+export interface Resort extends DialTaker {
+  /** True when the dial is tried elsewhere, although it was answered so. */
+  retry(dial: PendingDial, failure: DialFailure): boolean;
+}
+
 /** A dial from the application's SYN to its answer, over as many connections as that takes. */
 export class PendingDial implements Dial {
   readonly target: Endpoint;
   readonly origin: Endpoint;
   /** Set while an open is on its way: told when nobody waits for the answer any more. */
   abandon: (() => void) | undefined;
+  /** None: it waits where it is. */
+  resort: Resort | undefined;
   readonly #handlers: DialHandlers;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
@@ -51,6 +59,7 @@ export class PendingDial implements Dial {
   }
 
   fail(failure: DialFailure): void {
+    if (!this.#over && this.resort?.retry(this, failure) === true) return;
     if (this.#end()) this.#handlers.failed(failure);
   }
 

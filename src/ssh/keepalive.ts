@@ -1,4 +1,4 @@
-import { SSH_KEEPALIVE_INTERVAL_MS, SSH_KEEPALIVE_MISSES } from '../core/limits.ts';
+import { ROUND_TRIP_WEIGHT, SSH_KEEPALIVE_INTERVAL_MS, SSH_KEEPALIVE_MISSES } from '../core/limits.ts';
 
 /**
  * Notices a peer that went away without a word. Any byte received counts as life. Unanswered probes
@@ -12,6 +12,9 @@ export class Keepalive {
   #unanswered = 0;
   readonly #misses: number;
   readonly #timer: NodeJS.Timeout;
+  /** When the probes under way were sent, in milliseconds. */
+  readonly #sentAt: number[] = [];
+  #roundTripMs: number | undefined;
 
   /** `received` counts bytes; `probe` sends something that must be answered. */
   constructor(
@@ -26,6 +29,21 @@ export class Keepalive {
     this.#probe = probe;
     this.#dead = dead;
     this.#timer = setInterval(() => this.#tick(), intervalMs);
+    this.#send();
+  }
+
+  /** Smoothed, in milliseconds; undefined before the first answer. */
+  get roundTripMs(): number | undefined {
+    return this.#roundTripMs;
+  }
+
+  /** A probe was answered; answers come in order (RFC 4254 section 4). */
+  answered(): void {
+    const sentAt = this.#sentAt.shift();
+    if (sentAt === undefined) return;
+    const sample = performance.now() - sentAt;
+    const before = this.#roundTripMs ?? sample;
+    this.#roundTripMs = before + (sample - before) * ROUND_TRIP_WEIGHT;
   }
 
   stop(): void {
@@ -42,6 +60,13 @@ export class Keepalive {
       this.#dead();
       return;
     }
+    this.#send();
+  }
+
+  #send(): void {
+    this.#sentAt.push(performance.now());
+    // A server that sends much but answers no probe.
+    if (this.#sentAt.length > this.#misses) this.#sentAt.shift();
     this.#probe();
   }
 }

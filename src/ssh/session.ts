@@ -24,6 +24,7 @@ import {
   privateSurface,
   routeAuth,
   routeChannels,
+  routeReplies,
   sendAuth,
   sessionId,
 } from './ssh2.ts';
@@ -125,6 +126,11 @@ export class Session {
     return this.#table.size;
   }
 
+  /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
+  get roundTripMs(): number | undefined {
+    return this.#keepalive?.roundTripMs;
+  }
+
   open(dial: PendingDial): void {
     this.#table.open(dial);
   }
@@ -215,13 +221,15 @@ export class Session {
     const protocol = this.#table.protocol;
     this.#transport.receiveInPlace(protocol);
     this.#link(protocol);
-    this.#keepalive = new Keepalive(
+    const keepalive = new Keepalive(
       () => this.#transport.received,
       () => protocol.ping(),
       () => this.destroy(new Error('the bastion does not answer')),
       this.#options.keepAliveMs,
       this.#options.keepAliveMisses,
     );
+    routeReplies(protocol, () => keepalive.answered());
+    this.#keepalive = keepalive;
     this.#cureNagle();
     this.#events.ready();
   }

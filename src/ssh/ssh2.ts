@@ -155,6 +155,8 @@ interface Handlers {
   CHANNEL_CLOSE: (p: Protocol, recipient: number) => void;
   CHANNEL_REQUEST: (p: Protocol, recipient: number, type: string, wantReply: boolean, data: unknown) => void;
   GLOBAL_REQUEST: (p: Protocol, name: string, wantReply: boolean, data: unknown) => void;
+  REQUEST_SUCCESS: (p: Protocol, data: unknown) => void;
+  REQUEST_FAILURE: (p: Protocol) => void;
   SERVICE_ACCEPT: (p: Protocol, name: string) => void;
   EXT_INFO: (p: Protocol, extensions: readonly { name: string; algs?: string[] }[]) => void;
   USERAUTH_FAILURE: (p: Protocol, methods: string[], partial: boolean) => void;
@@ -233,6 +235,8 @@ const HANDLER_NAMES = [
   'CHANNEL_CLOSE',
   'CHANNEL_REQUEST',
   'GLOBAL_REQUEST',
+  'REQUEST_SUCCESS',
+  'REQUEST_FAILURE',
   'SERVICE_ACCEPT',
   'EXT_INFO',
   'USERAUTH_FAILURE',
@@ -338,6 +342,12 @@ export function routeChannels(protocol: Protocol, events: ChannelEvents): void {
   handlers.GLOBAL_REQUEST = (p, _name, wantReply) => {
     if (wantReply) p.requestFailure();
   };
+}
+
+/** Tells of each answer to a global request; ours are keepalives only. */
+export function routeReplies(protocol: Protocol, answered: () => void): void {
+  protocol._handlers.REQUEST_SUCCESS = answered;
+  protocol._handlers.REQUEST_FAILURE = answered;
 }
 
 /** What happens while we log in. */

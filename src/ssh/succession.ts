@@ -5,6 +5,7 @@ import type { Log } from '../core/log.ts';
 import { Bastion } from './bastion.ts';
 import type { BastionOptions, BastionStatus } from './bastion.ts';
 import type { DialTaker, PendingDial } from './dial.ts';
+import type { GroupMember } from './group.ts';
 
 /** What may change without a new connection. */
 export type Waits = Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs'>;
@@ -14,7 +15,9 @@ export type Waits = Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs'>;
  * is given up. Until it is ready, new flows go where they went. Afterwards they go to the new one,
  * and those that are open end where they are.
  */
-export class Succession implements Dialer {
+export class Succession implements Dialer, GroupMember {
+  /** The bastion's name in the configuration. */
+  readonly name: string;
   readonly #log: Log;
   #current: Bastion;
   /** Being connected, with settings that are not in use yet. */
@@ -25,6 +28,7 @@ export class Succession implements Dialer {
   #generation = 1;
 
   constructor(options: BastionOptions) {
+    this.name = options.name;
     this.#log = options.log;
     this.#current = this.#make(options);
     this.#current.whenReady().then(this.#ready.resolve, this.#ready.reject);
@@ -46,6 +50,18 @@ export class Succession implements Dialer {
 
   get status(): BastionStatus {
     return this.#current.status;
+  }
+
+  get ready(): boolean {
+    return this.#current.status.state === 'ready';
+  }
+
+  get healthySince(): number {
+    return this.#current.healthySince;
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.#current.roundTripMs;
   }
 
   /** Channels and opens under way, over all connections. */
@@ -101,7 +117,12 @@ export class Succession implements Dialer {
     next.start();
   }
 
-  /** Takes a dial of another bastion over. */
+  /** As `Bastion.want`. */
+  want(): void {
+    this.#current.want();
+  }
+
+  /** Takes a dial over, new or from another bastion. */
   adopt(dial: PendingDial): void {
     this.#current.adopt(dial);
   }

@@ -4,6 +4,7 @@ import type { Endpoint } from '../core/flow.ts';
 import { REFUSED_TARGETS_WARNING } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import { Breaker } from './breaker.ts';
+import { Health } from './health.ts';
 import type { OpenFailure } from './open-failure.ts';
 import { Refusals } from './refusals.ts';
 
@@ -17,6 +18,7 @@ export interface OpenOutcomes {
 
 /** What a bastion has shown of the targets behind it, over all of its connections. */
 export class Targets implements OpenOutcomes {
+  readonly health: Health;
   readonly #log: Log;
   readonly #refusals: Refusals;
   readonly #breaker: Breaker;
@@ -25,6 +27,7 @@ export class Targets implements OpenOutcomes {
 
   constructor(log: Log, now: () => number = () => performance.now()) {
     this.#log = log;
+    this.health = new Health(now);
     this.#refusals = new Refusals(now);
     this.#breaker = new Breaker(now);
   }
@@ -45,11 +48,13 @@ export class Targets implements OpenOutcomes {
 
   confirmed(target: Endpoint): void {
     this.#forbidden = undefined;
+    this.health.answered();
     this.#refusals.allowed(target);
     this.#breaker.answered(target);
   }
 
   failed(target: Endpoint, { reason, silent }: OpenFailure): void {
+    if (!silent) this.health.answered();
     if (reason === 'prohibited') {
       this.#refusals.refused(target);
       this.#warn(target);
@@ -62,12 +67,14 @@ export class Targets implements OpenOutcomes {
 
   abandoned(target: Endpoint, waitedMs: number): void {
     this.#breaker.unanswered(target, waitedMs);
+    this.health.unanswered(target, waitedMs);
   }
 
   /** A new connection or configuration: what was forbidden need not be so any more. */
   clear(): void {
     this.#refusals.clear();
     this.#breaker.clear();
+    this.health.answered();
     this.#forbidden = new Set();
   }
 
