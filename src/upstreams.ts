@@ -2,6 +2,7 @@
  * What turns the configuration into upstreams: every bastion connected under its name, and kept true to
  * the configuration while it changes.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { changes } from './config/changes.ts';
 import type { BastionConfig, Config, GroupConfig } from './config/config.ts';
 import type { JudgedBastion } from './config/load.ts';
@@ -9,7 +10,7 @@ import type { Dialer } from './core/dialer.ts';
 import { NetproxyError } from './core/errors.ts';
 import type { Problem } from './core/errors.ts';
 import type { Endpoint } from './core/flow.ts';
-import { FWMARK } from './core/limits.ts';
+import { FWMARK, RESOLVE_OTHERS_MS } from './core/limits.ts';
 import type { Log } from './core/log.ts';
 import type { Native, NativeEngine } from './core/native.ts';
 import type { BastionOptions, BastionStatus } from './ssh/bastion.ts';
@@ -63,18 +64,22 @@ export class Upstreams {
   }
 
   /**
-   * Resolves the names of all bastions; nothing is connected before `start`. Throws the first error when
-   * none has an address.
+   * Resolves the names of the bastions; nothing is connected before `start`. Throws the first error when
+   * none has an address. One that has none, or none yet, is looked for again.
    */
   static async create(config: Config, connection: Connection): Promise<Upstreams> {
     const upstreams = new Upstreams(config, connection);
     const members = config.bastions.map((settings) => upstreams.#make(config, settings));
-    const errors = await Promise.all(members.map(async (member) => member.addresses.resolve()));
-    const [first] = errors;
-    if (first !== undefined && !errors.includes(undefined)) throw first;
-    for (const error of errors) {
+    const resolving = members.map(async ({ addresses }) => {
+      const error = await addresses.resolve();
       if (error !== undefined) connection.log.warn({ code: error.code, hint: error.hint }, error.message);
-    }
+      return error;
+    });
+    const all = Promise.all(resolving);
+    const one = Promise.any(resolving.map(async (each) => (await each) && Promise.reject()));
+    const some = one.then(() => sleep(RESOLVE_OTHERS_MS, undefined, { ref: false }));
+    const errors = await Promise.race([all, some.catch(() => all)]);
+    if (errors?.[0] !== undefined && !errors.includes(undefined)) throw errors[0];
     for (const member of members) upstreams.#add(member);
     upstreams.#regroup();
     return upstreams;
@@ -251,15 +256,24 @@ interface Member {
 /** The addresses of a bastion, found once; a name that had none is asked for again before each attempt. */
 class Addresses {
   readonly #settings: BastionConfig;
-  #found: readonly Endpoint[] | undefined;
+  #found: Promise<readonly Endpoint[]> | undefined;
 
   constructor(settings: BastionConfig) {
     this.#settings = settings;
   }
 
-  async get(): Promise<readonly Endpoint[]> {
-    this.#found ??= await resolveBastion(this.#settings.host, this.#settings.port);
+  get(): Promise<readonly Endpoint[]> {
+    this.#found ??= this.#find();
     return this.#found;
+  }
+
+  async #find(): Promise<readonly Endpoint[]> {
+    try {
+      return await resolveBastion(this.#settings.host, this.#settings.port);
+    } catch (error) {
+      this.#found = undefined;
+      throw error;
+    }
   }
 
   /** Why there is none, if so. */

@@ -160,6 +160,10 @@ export const SSH_DRAINING_MAX = 4;
 /** Milliseconds between looks at whether the last flow of such a connection has ended. */
 export const SSH_DRAIN_POLL_MS: number = 500;
 
+/** Milliseconds that the names of further bastions may take at the start once one has an address: a resolver
+ * that does not answer keeps getaddrinfo(3) for 10 s and more. */
+export const RESOLVE_OTHERS_MS: number = 1 * SECOND_MS;
+
 /** Milliseconds that a bastion of a group must have been healthy again before connects return to it from one
  * that comes after it: one that comes and goes would take its flows with it each time. */
 export const GROUP_FAILBACK_MS: number = 10 * SECOND_MS;

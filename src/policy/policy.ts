@@ -18,7 +18,7 @@ export interface Policy {
   decide(tuple: FlowTuple): Verdict;
 }
 
-/** The policy without rules: everything that may leave goes to the last resort, the first bastion. */
+/** The policy without rules: everything that may leave goes to the last resort. */
 export function defaultPolicy(lastResort: string): Policy {
   const toUpstream: Verdict = { kind: 'upstream', upstream: lastResort, rule: 'default' };
   const reject: Verdict = {

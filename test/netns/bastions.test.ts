@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { GROUP_FAILBACK_MS } from '../../src/core/limits.ts';
 import { LAB, waitFor } from '../lab/namespaces.ts';
 import { makeKey, startSshd } from '../lab/sshd.ts';
 import type { Sshd } from '../lab/sshd.ts';
@@ -44,7 +45,7 @@ async function start(bastions: readonly string[], more = ''): Promise<Netproxy> 
 }
 
 const said = (words: string): Promise<boolean> =>
-  waitFor(`the log to say ${words}`, () => netproxy?.stderr.includes(words) ?? false, 20_000);
+  waitFor(`the log to say ${words}`, () => netproxy?.stderr.includes(words) ?? false, 60_000);
 const connects = async (): Promise<void> => {
   const answer = await world.client('connect', LAB.target.v4, PORTS.echo);
   assert.deepEqual(answer, { connected: true }, netproxy?.stderr ?? '');
@@ -70,12 +71,81 @@ test('bastions that are added, changed and removed while a flow runs', async () 
   assert.equal(logins(world.sshd), 1);
 });
 
-test('a bastion that is not the right one is told, and the other one is used', async () => {
+interface Repeated {
+  readonly connected: number;
+  readonly failed: readonly string[];
+  readonly longestMs: number;
+}
+
+test('one of two bastions is killed amid connects, and none fails; it is returned to when it has been back', async () => {
+  const running = await start([entry('one', world.sshd), entry('two', second)]);
+  const repeat = (ms: number): Promise<Repeated> =>
+    world.client<Repeated>('repeat', LAB.target.v4, PORTS.echo, ms);
+  const amidKill = repeat(6000);
+  await said('new flows of the group go to one');
+  await world.sshd.halt();
+  await said('new flows of the group go to two');
+  const { connected: before, failed, longestMs } = await amidKill;
+  assert.deepEqual(failed, [], running.stderr);
+  assert.ok(before > 20 && longestMs < 5000, `${before} connects, the longest took ${longestMs} ms`);
+  await world.sshd.start();
+  await waitFor('the login', () => logins(world.sshd) === 2, 60_000);
+  const { failed: amidReturn } = await repeat(15_000);
+  assert.deepEqual(amidReturn, []);
+  const at = (words: string): number[] =>
+    running.stderr
+      .split('\n')
+      .filter((line) => line.includes(words))
+      .map((line) => Date.parse((JSON.parse(line) as { time: string }).time));
+  const returned = (): number | undefined => at('new flows of the group go to one')[1];
+  while (returned() === undefined) await connects();
+  const backFor = returned()! - at(`connected to ${LAB.bastion.v4} port ${world.sshd.port}`)[1]!;
+  assert.ok(backFor >= GROUP_FAILBACK_MS - 10, `returned to after ${backFor} ms`);
+  assert.deepEqual([logins(world.sshd), logins(second)], [2, 1]);
+});
+
+test('both bastions down: connects wait, get the one that is back, and fail when none is', async () => {
+  await start([entry('one', world.sshd), entry('two', second)], 'connectHold: 20s');
+  await world.sshd.halt();
+  await second.halt();
+  await said('bastion is down');
+  const waiting = connects();
+  await second.start();
+  await waiting;
+  await second.halt();
+  configure([entry('one', world.sshd), entry('two', second)], 'connectHold: 500ms');
+  await said('connectHold');
+  const failure = await world.client<{ code: string; ms: number }>('connect', LAB.target.v4, PORTS.echo);
+  assert.equal(failure.code, 'EHOSTUNREACH');
+});
+
+test('groups of the file, and a changed policy', async () => {
+  const bastions = [entry('one', world.sshd), entry('two', second)];
+  const running = await start(bastions, 'groups: [{ name: both, bastions: [two, one] }]');
+  await connects();
+  assert.match(running.stderr, /new flows of the group go to two/);
+  configure(
+    bastions,
+    'groups: [{ name: both, bastions: [one], policy: round-robin }]\nlog: { level: debug }',
+  );
+  await said('groups');
+  await second.halt();
+  await connects();
+  configure([entry('two', second)]);
+  await said('no longer configured');
+  await second.start();
+  await connects();
+});
+
+test('bastions that are not the right one, or have no address, are told, and another is used', async () => {
   const lines = [entry('wrong', world.sshd), entry('right', second)];
+  lines.push(entry('nowhere', second).replace(LAB.bastion.v4, 'bastion.invalid'));
   lines[0] = lines[0]!.replace(world.sshd.knownHostsFile, second.knownHostsFile);
   const running = await start(lines);
   assert.match(running.stdout, /-> right/);
   await said('HOST_KEY_UNKNOWN');
+  await said('BASTION_UNRESOLVED');
+  await connects();
   assert.equal(logins(world.sshd), 0);
 });
 
