@@ -17,7 +17,7 @@ import { UdpForwarder } from './forward/udp.ts';
 import { diagnoseTun } from './netns/diagnose.ts';
 import { describe } from './netns/describe.ts';
 import { planTakeOver, release, takeOver } from './netns/takeover.ts';
-import { ipCommand } from './netns/ip.ts';
+import { netCommands } from './netns/runner.ts';
 import { defaultPolicy, type Policy } from './policy/policy.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
 import { judgeBastion, judgeBastions, Upstreams } from './upstreams.ts';
@@ -94,7 +94,7 @@ async function run(
       rules = defaultPolicy(upstreams.lastResort);
       if (touches(/^local$|^local\[/)) {
         const input = { tun: { ...config.tun, name: device.name }, local: next.local };
-        const { steps } = await takeOver(input, ipCommand);
+        const { steps } = await takeOver(input, netCommands);
         log.info({ steps: steps.length }, 'the routes follow the new list of local networks');
       }
       io.logLevel(next.log.level);
@@ -109,7 +109,7 @@ async function run(
     reload.start();
     const taken = await takeOver(
       { ...hostInput(config), tun: { ...config.tun, name: device.name } },
-      ipCommand,
+      netCommands,
     );
     for (const warning of taken.warnings) log.warn({}, warning);
     log.info(
@@ -133,7 +133,7 @@ async function run(
     dns.close();
     await upstreams.stop();
     engine.close();
-    if (onExit === 'open') await release(ipCommand);
+    if (onExit === 'open') await release(netCommands);
   }
 }
 
@@ -150,12 +150,12 @@ function hostInput(config: HostConfig): { tun: HostConfig['tun']; local: readonl
 }
 
 async function plan(config: HostConfig, io: Io): Promise<void> {
-  const steps = await planTakeOver(hostInput(config), ipCommand);
+  const steps = await planTakeOver(hostInput(config), netCommands);
   io.print(io.json ? `${JSON.stringify({ steps })}\n` : describe(steps));
 }
 
 async function releaseHost(_config: HostConfig, io: Io): Promise<void> {
-  const steps = await release(ipCommand);
+  const steps = await release(netCommands);
   io.print(io.json ? `${JSON.stringify({ steps })}\n` : describe(steps));
 }
 

@@ -48,7 +48,8 @@ export type ErrorCode =
   | 'TUN_FAILED'
   | 'NET_ADMIN_MISSING'
   | 'IP_COMMAND_MISSING'
-  | 'IP_COMMAND_FAILED';
+  | 'IP_COMMAND_FAILED'
+  | 'NFT_UNUSABLE';
 
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
@@ -199,6 +200,12 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     meaning:
       'The command "ip" of iproute2 is missing, or is that of BusyBox, which lacks batches and details.',
     hint: 'Install the package iproute2 where netproxy runs.',
+  },
+  NFT_UNUSABLE: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The command "nft" is missing, or the kernel lacks what the filter needs (nf_tables, nf_conntrack), and "strict" is set.',
+    hint: 'Install the package nftables where netproxy runs, or load the modules nf_tables and nf_conntrack on the host; without "strict", routes alone keep traffic in.',
   },
   IP_COMMAND_FAILED: {
     exit: EXIT_FAILURE,

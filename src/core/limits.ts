@@ -252,14 +252,17 @@ export const DRAIN_POLL_MS = 20;
 /** SO_MARK of every socket of netproxy's own: "np" in ASCII. The namespace's routes let it out. */
 export const FWMARK = 0x6e70;
 
+/** Mark of replies to what came in from outside; next to the other, so that one rule matches both. */
+export const FWMARK_INBOUND = 0x6e71;
+
 // --- Namespace ---------------------------------------------------------------------------------
 
 /** Packets in the TUN's queue. The kernel's 500 dropped 17 % of 30 uploads without segmentation
  * offload, 10,000 none. */
 export const TUN_QUEUE_PACKETS = 10_000;
 
-/** Milliseconds that one run of `ip` may take; it takes about 3, and never waits for the network. */
-export const IP_COMMAND_DEADLINE_MS: number = 10 * SECOND_MS;
+/** Milliseconds that one run of `ip` or `nft` may take; it takes about 3, and never waits for the network. */
+export const NET_COMMAND_DEADLINE_MS: number = 10 * SECOND_MS;
 
-/** Bytes. Output of one run of `ip`: about 60,000 routes, more than a namespace of containers holds. */
-export const IP_COMMAND_OUTPUT_MAX_BYTES: number = 8 * MIB;
+/** Bytes. Output of one run of `ip` or `nft`: about 60,000 routes, more than a namespace of containers holds. */
+export const NET_COMMAND_OUTPUT_MAX_BYTES: number = 8 * MIB;

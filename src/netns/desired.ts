@@ -1,13 +1,12 @@
-import { BlockList } from 'node:net';
-
 import { parseCidr } from '../core/cidr.ts';
 import type { Cidr } from '../core/cidr.ts';
 import type { Family } from '../core/flow.ts';
-import { FWMARK, TUN_QUEUE_PACKETS } from '../core/limits.ts';
+import { FWMARK, FWMARK_INBOUND, TUN_QUEUE_PACKETS } from '../core/limits.ts';
 import type { Facts } from './facts.ts';
+import { desiredFilter } from './filter.ts';
+import type { DesiredFilter } from './filter.ts';
 import {
   GUARD_METRIC,
-  LOCAL_METRIC,
   MAIN_TABLE,
   PROTOCOL,
   PROTOCOL_RA,
@@ -18,6 +17,7 @@ import {
   UPLINK_END_METRIC,
   UPLINK_TABLE,
 } from './ids.ts';
+import { localNetworks, localRoute, METADATA, WIDE } from './local.ts';
 import { keyOf } from './route.ts';
 import type { Route } from './route.ts';
 
@@ -31,7 +31,16 @@ export interface TakeOverInput {
   };
   /** Networks that stay on the uplink. */
   readonly local: readonly string[];
+  /** What becomes of link-local and metadata addresses; by default they are rejected. */
+  readonly metadata?: 'reject' | 'direct';
+  /** The layers to build, both by default. */
+  readonly layers?: readonly Layer[];
+  /** Whether to fail rather than do without a layer. */
+  readonly strict?: boolean;
 }
+
+/** Each keeps traffic in by itself. */
+export type Layer = 'routes' | 'nftables';
 
 export interface DesiredRule {
   readonly priority: number;
@@ -49,6 +58,8 @@ export interface DesiredFamily {
   readonly local: readonly string[];
   /** The default by the TUN; undefined where the TUN has no address of this family. */
   readonly tunDefault: string | undefined;
+  /** The address that a socket without one of its own sends from; undefined: the TUN's. */
+  readonly source: string | undefined;
   /** Ends the lookup in main behind the TUN's default. */
   readonly guard: string;
 }
@@ -61,14 +72,16 @@ export interface Desired {
     readonly txqueuelen: number;
     readonly addresses: readonly string[];
   };
-  /** By family; IPv6 is missing where the kernel has none. */
+  /** By family; IPv6 is missing where the kernel has none, and both are where routes are not wanted. */
   readonly families: Readonly<Partial<Record<Family, DesiredFamily>>>;
+  /** Undefined where none is wanted, or none can be had. */
+  readonly filter: DesiredFilter | undefined;
   /** Sentences for the operator. */
   readonly warnings: readonly string[];
 }
 
-/** Routes that take everything, or what stands for it: halves of the space, and global IPv6. */
-const WIDE = new Set(['default', '0.0.0.0/1', '128.0.0.0/1', '::/1', '8000::/1', '2000::/3']);
+/** Our own sockets and replies to what came in, told from the rest by all bits but the last. */
+const MARKS = `0x${(FWMARK & FWMARK_INBOUND).toString(16)}/0x${(~(FWMARK ^ FWMARK_INBOUND) >>> 0).toString(16)}`;
 
 /** True for a route of main by which an application's traffic would leave past the TUN. */
 export function isUplink(route: Route, tun: string | undefined): boolean {
@@ -96,12 +109,17 @@ export function storedUplinks(facts: Facts, family: Family): Route[] {
 /** Computes the aim. Pure; also right for a namespace that a killed netproxy left half done. */
 export function desired(input: TakeOverInput, facts: Facts): Desired {
   const warnings = foreignRules(facts);
-  const cidrs = input.local.map((text) => parseCidr(text)).filter((cidr) => cidr !== undefined);
-  const four = desiredFamily(4, input, facts, cidrs, true, warnings);
-  const six =
-    facts.ipv6 === 'absent'
-      ? undefined
-      : desiredFamily(6, input, facts, cidrs, facts.ipv6 === 'on', warnings);
+  const layers = new Set(input.layers ?? ['routes', 'nftables']);
+  const metadata = input.metadata ?? 'reject';
+  const local = [...input.local, ...(metadata === 'direct' ? METADATA : [])];
+  const cidrs = local.map((text) => parseCidr(text)).filter((cidr) => cidr !== undefined);
+  const familyOf = (family: Family): DesiredFamily =>
+    desiredFamily(family, input, facts, cidrs, family === 4 || facts.ipv6 === 'on', warnings);
+  const families: Partial<Record<Family, DesiredFamily>> = {};
+  if (layers.has('routes')) {
+    families[4] = familyOf(4);
+    if (facts.ipv6 !== 'absent') families[6] = familyOf(6);
+  }
   return {
     tun: {
       name: input.tun.name,
@@ -109,7 +127,16 @@ export function desired(input: TakeOverInput, facts: Facts): Desired {
       txqueuelen: TUN_QUEUE_PACKETS,
       addresses: [input.tun.address4, ...(facts.ipv6 === 'on' ? [input.tun.address6] : [])],
     },
-    families: six === undefined ? { 4: four } : { 4: four, 6: six },
+    families,
+    filter:
+      layers.has('nftables') && facts.filter.state !== 'unusable'
+        ? desiredFilter({
+            tun: input.tun.name,
+            local4: localNetworks(4, cidrs, input.tun.name, facts),
+            local6: localNetworks(6, cidrs, input.tun.name, facts),
+            metadata,
+          })
+        : undefined,
     warnings,
   };
 }
@@ -123,12 +150,12 @@ function desiredFamily(
   warnings: string[],
 ): DesiredFamily {
   const uplinks = desiredUplinks(family, input.tun.name, facts);
-  const mark = `0x${FWMARK.toString(16)}`;
+  const source = sourceOf(family, uplinks, facts);
   return {
     rules: [
       // On-link and local networks of a marked socket are found in main, of which this hides the defaults.
-      { priority: RULE_MARKED_MAIN, spec: `fwmark ${mark} lookup ${MAIN_TABLE} suppress_prefixlength 0` },
-      { priority: RULE_MARKED_UPLINK, spec: `fwmark ${mark} lookup ${UPLINK_TABLE}` },
+      { priority: RULE_MARKED_MAIN, spec: `fwmark ${MARKS} lookup ${MAIN_TABLE} suppress_prefixlength 0` },
+      { priority: RULE_MARKED_UPLINK, spec: `fwmark ${MARKS} lookup ${UPLINK_TABLE}` },
       // Main ends without a match when the TUN is gone: connect(2) fails with ENETUNREACH, where a
       // route of type unreachable would give EHOSTUNREACH.
       { priority: RULE_END, spec: 'unreachable' },
@@ -137,10 +164,29 @@ function desiredFamily(
     uplinkEnd: `unreachable default metric ${UPLINK_END_METRIC} proto ${PROTOCOL}`,
     local: cidrs.flatMap((cidr) => localRoute(cidr, family, uplinks, input.tun.name, facts, warnings)),
     tunDefault: addressed
-      ? `default dev ${input.tun.name} metric ${TUN_METRIC[family]} proto ${PROTOCOL}`
+      ? `default dev ${input.tun.name} metric ${TUN_METRIC[family]} proto ${PROTOCOL}${source === undefined ? '' : ` src ${source}`}`
       : undefined,
+    source,
     guard: `throw default metric ${GUARD_METRIC[family]} proto ${PROTOCOL}`,
   };
+}
+
+/**
+ * The address that the uplink would give a socket. A server of UDP that is bound to no address answers
+ * from it, and only then is known to answer what came in.
+ */
+function sourceOf(family: Family, uplinks: readonly Route[], facts: Facts): string | undefined {
+  const uplink = uplinks.find((route) => route.dst === 'default');
+  if (uplink === undefined) return undefined;
+  const words = uplink.spec.split(' ');
+  const named = words.includes('src') ? words[words.indexOf('src') + 1] : undefined;
+  const ofFamily = (address: string): boolean => address.includes(':') === (family === 6);
+  if (named !== undefined) {
+    // An address that nobody has any more is refused by the kernel.
+    const held = facts.links.some((link) => link.addresses.some((text) => text.split('/')[0] === named));
+    if (held) return named;
+  }
+  return facts.links.find((link) => link.name === uplink.dev)?.sources.find(ofFamily);
 }
 
 /** Joins what the uplink table holds with what main (still or again) holds. */
@@ -167,51 +213,6 @@ function joinOfKey(stored: readonly Route[], main: readonly Route[], family: Fam
   // Otherwise the network was changed since: what main holds is newer. IPv6 would join both into one
   // multipath route, so there the older one goes.
   return copyWasCutShort || family === 6 ? main : [...fresh, ...stored];
-}
-
-function localRoute(
-  cidr: Cidr,
-  family: Family,
-  uplinks: readonly Route[],
-  tun: string,
-  facts: Facts,
-  warnings: string[],
-): string[] {
-  if (cidr.family !== family || isCovered(cidr, tun, facts)) return [];
-  const uplink = uplinks.find((route) => route.dst === 'default');
-  if (uplink === undefined) {
-    warnings.push(
-      `${cidr.network} is to stay local, but the namespace has no IPv${family} default to reach it by`,
-    );
-    return [];
-  }
-  const words = uplink.spec.split(' ').slice(1);
-  for (const key of ['proto', 'metric', 'tos']) {
-    const at = words.indexOf(key);
-    if (at !== -1) words.splice(at, 2);
-  }
-  return [[cidr.network, ...words, 'metric', LOCAL_METRIC, 'proto', PROTOCOL].join(' ')];
-}
-
-/** True when an existing route already keeps the network off the TUN, such as an on-link one. */
-function isCovered(cidr: Cidr, tun: string, facts: Facts): boolean {
-  const address = cidr.network.split('/')[0] ?? '';
-  return facts.routes.some((route) => {
-    if (
-      route.family !== cidr.family ||
-      route.table !== MAIN_TABLE ||
-      route.protocol === PROTOCOL ||
-      route.dev === tun ||
-      WIDE.has(route.dst)
-    )
-      return false;
-    const net = parseCidr(route.dst);
-    if (net === undefined || net.prefix > cidr.prefix) return false;
-    const type = cidr.family === 4 ? 'ipv4' : 'ipv6';
-    const list = new BlockList();
-    list.addSubnet(net.network.split('/')[0] ?? '', net.prefix, type);
-    return list.check(address, type);
-  });
 }
 
 /** Rules of others come before main and may lead past the TUN; they are left alone, but told. */

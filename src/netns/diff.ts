@@ -1,6 +1,7 @@
 /**
  * Steps from what is to what should be. The order is what makes the takeover safe to be killed in:
  *
+ * 0. the filter: from here on nothing leaves by an uplink but what may
  * 1. the device: addresses, MTU, up (no traffic leads to it yet)
  * 2. the end rule and the uplink table: nothing follows them yet
  * 3. the rules for marked sockets: our own connections no longer depend on main's default
@@ -26,9 +27,23 @@ export function diff(want: Desired, facts: Facts): Step[] {
   const families = ([4, 6] as const).flatMap((family) => {
     const wanted = want.families[family];
     if (wanted === undefined) return [];
-    return diffFamily(wanted, family, want.tun.name, facts).map((line): Step => ({ family, line }));
+    return diffFamily(wanted, family, want.tun.name, facts).map((line): Step => ({
+      tool: 'ip',
+      family,
+      line,
+    }));
   });
-  return [...diffTun(want, facts).map((line): Step => ({ family: 0, line })), ...families];
+  return [
+    ...diffFilter(want, facts).map((line): Step => ({ tool: 'nft', family: 0, line })),
+    ...diffTun(want, facts).map((line): Step => ({ tool: 'ip', family: 0, line })),
+    ...families,
+  ];
+}
+
+function diffFilter({ filter }: Desired, { filter: facts }: Facts): string[] {
+  if (filter === undefined || facts.state === 'unusable') return [];
+  const same = facts.state === 'present' && facts.signature.join('\n') === filter.signature.join('\n');
+  return same ? [] : filter.script(facts.memory);
 }
 
 function diffTun(want: Desired, facts: Facts): string[] {
@@ -52,14 +67,15 @@ function diffFamily(want: DesiredFamily, family: Family, tun: string, facts: Fac
   const main = facts.routes.filter((route) => route.family === family && route.table === MAIN_TABLE);
   const ours = main.filter((route) => route.protocol === PROTOCOL);
   const [endRules, markRules] = diffRules(want, family, facts);
-  const tunPresent =
-    want.tunDefault !== undefined &&
-    ours.some((route) => route.dst === 'default' && route.type === 'unicast' && route.dev === tun);
+  const tunRoute = ours.find(
+    (route) => route.dst === 'default' && route.type === 'unicast' && route.dev === tun,
+  );
+  const tunPresent = tunRoute !== undefined && sourceIn(tunRoute) === want.source;
   const guardPresent = ours.some((route) => route.type === 'throw' && isSame(route, want.guard));
   const obsolete = main.filter((route) => isUplink(route, tun) && !isAdvertised(route));
   // The first IPv4 default of metric 0 is the one that `replace` swaps.
   const swapped =
-    want.tunDefault !== undefined && !tunPresent && family === 4
+    want.tunDefault !== undefined && tunRoute === undefined && family === 4
       ? obsolete.find((route) => keyOf(route) === 'default 0 0')
       : undefined;
   // Backwards, so that routes of equal metric that are left after a kill are the first ones.
@@ -156,6 +172,11 @@ function diffLocal(want: DesiredFamily, ours: readonly Route[], tun: string): st
       .map((spec) => `route replace ${spec}`),
     ...stale.map((route) => `route del ${route.spec}`),
   ];
+}
+
+function sourceIn(route: Route): string | undefined {
+  const words = route.spec.split(' ');
+  return words.includes('src') ? words[words.indexOf('src') + 1] : undefined;
 }
 
 /** Whether a route is what `spec` asks for: `ip` prints more words than it was given, in its own order. */

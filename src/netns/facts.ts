@@ -1,7 +1,9 @@
 import type { Family } from '../core/flow.ts';
-import type { IpRunner } from './ip.ts';
+import { readFilter } from './filter-facts.ts';
+import type { FilterFacts } from './filter-facts.ts';
 import { parseRoutes } from './route.ts';
 import type { Route } from './route.ts';
+import type { NetRunner } from './runner.ts';
 
 /** A device and its addresses, as `ip -j -d addr` tells. */
 export interface Link {
@@ -11,6 +13,8 @@ export interface Link {
   readonly txqueuelen: number;
   /** `address/prefix`. */
   readonly addresses: readonly string[];
+  /** Those that a socket without one of its own may get: global, and neither deprecated nor temporary. */
+  readonly sources: readonly string[];
 }
 
 /** The state of a namespace as far as the takeover depends on it. */
@@ -24,6 +28,7 @@ export interface Facts {
    * engines set it for networks without IPv6), so nothing can leave by it.
    */
   readonly ipv6: 'on' | 'off' | 'absent';
+  readonly filter: FilterFacts;
 }
 
 interface AddressJson {
@@ -31,27 +36,38 @@ interface AddressJson {
   readonly flags: readonly string[];
   readonly mtu: number;
   readonly txqlen?: number;
-  readonly addr_info: readonly { readonly local?: string; readonly prefixlen: number }[];
+  readonly addr_info: readonly {
+    readonly local?: string;
+    readonly prefixlen: number;
+    readonly scope?: string;
+    readonly secondary?: boolean;
+    readonly deprecated?: boolean;
+    readonly temporary?: boolean;
+    readonly tentative?: boolean;
+    readonly dadfailed?: boolean;
+  }[];
 }
 
 /** Reads the state. `tun` is the device that the takeover is about; it need not exist. */
-export async function readFacts(runner: IpRunner, tun: string): Promise<Facts> {
-  const [links, four, six, ipv6] = await Promise.all([
+export async function readFacts(runner: NetRunner, tun: string): Promise<Facts> {
+  const [links, four, six, ipv6, filter] = await Promise.all([
     runner.ip(['-j', '-d', 'addr', 'show']),
     readFamily(runner, 4),
     readFamily(runner, 6),
     ipv6State(runner, tun),
+    readFilter(runner),
   ]);
   return {
     routes: [...four.routes, ...six.routes],
     rules: { 4: four.rules, 6: six.rules },
     links: (JSON.parse(links) as AddressJson[]).map(parseLink),
     ipv6,
+    filter,
   };
 }
 
 /** One process for both lists, since starting processes is most of what a takeover takes. */
-async function readFamily(runner: IpRunner, family: Family): Promise<{ routes: Route[]; rules: string[] }> {
+async function readFamily(runner: NetRunner, family: Family): Promise<{ routes: Route[]; rules: string[] }> {
   const text = await runner.ip(
     [`-${family}`, '-N', '-d', '-o', '-batch', '-'],
     'route show table all\nrule show\n',
@@ -65,9 +81,9 @@ async function readFamily(runner: IpRunner, family: Family): Promise<{ routes: R
   };
 }
 
-async function ipv6State(runner: IpRunner, tun: string): Promise<Facts['ipv6']> {
+async function ipv6State(runner: NetRunner, tun: string): Promise<Facts['ipv6']> {
   const [own, all, byDefault] = await Promise.all(
-    [tun, 'all', 'default'].map((device) => runner.sysctl(`ipv6/conf/${device}/disable_ipv6`)),
+    [tun, 'all', 'default'].map((device) => runner.proc(`sys/net/ipv6/conf/${device}/disable_ipv6`)),
   );
   if (all === undefined) return 'absent';
   // A device that exists has its own setting; one that does not will start with the default.
@@ -93,6 +109,17 @@ function parseLink(link: AddressJson): Link {
     txqueuelen: link.txqlen ?? 0,
     addresses: link.addr_info.flatMap(({ local, prefixlen }) =>
       local === undefined ? [] : [`${local}/${prefixlen}`],
+    ),
+    sources: link.addr_info.flatMap((info) =>
+      info.local === undefined ||
+      info.scope !== 'global' ||
+      info.secondary === true ||
+      info.deprecated === true ||
+      info.temporary === true ||
+      info.tentative === true ||
+      info.dadfailed === true
+        ? []
+        : [info.local],
     ),
   };
 }

@@ -33,3 +33,10 @@ export const GUARD_METRIC = { 4: '1', 6: '2' } as const;
 export const UPLINK_END_METRIC = '4278198272';
 /** Metric of the routes of local networks. */
 export const LOCAL_METRIC = '50';
+
+/** Our table of nftables, with its family. */
+export const TABLE = 'inet netproxy';
+
+/** Seconds for which UDP ports that were in use before the table count as a client's: longer than a
+ * conversation without a word lasts (nf_conntrack_udp_timeout_stream is 120). */
+export const EARLIER_UDP_S = 300;

@@ -2,7 +2,7 @@ import type { Family } from '../core/flow.ts';
 import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
 import { deleteRule } from './diff.ts';
 import type { Facts } from './facts.ts';
-import { MAIN_TABLE, PROTOCOL, TUN_METRIC, UPLINK_TABLE } from './ids.ts';
+import { MAIN_TABLE, PROTOCOL, TABLE, TUN_METRIC, UPLINK_TABLE } from './ids.ts';
 import { keyOf } from './route.ts';
 import type { Route } from './route.ts';
 import type { Step } from './step.ts';
@@ -13,9 +13,11 @@ import type { Step } from './step.ts';
  * state, so it works after a kill, and does nothing where netproxy never was.
  */
 export function planRelease(facts: Facts): Step[] {
-  return ([4, 6] as const).flatMap((family) =>
-    releaseFamily(family, facts).map((line): Step => ({ family, line })),
+  const routes = ([4, 6] as const).flatMap((family) =>
+    releaseFamily(family, facts).map((line): Step => ({ tool: 'ip', family, line })),
   );
+  if (facts.filter.state !== 'present') return routes;
+  return [...routes, { tool: 'nft', family: 0, line: `delete table ${TABLE}` }];
 }
 
 function releaseFamily(family: Family, facts: Facts): string[] {

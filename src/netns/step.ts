@@ -1,14 +1,18 @@
 import type { Family } from '../core/flow.ts';
 
-/** One change of the namespace: exactly one run of `ip`. */
+/** One change of the namespace. */
 export interface Step {
+  /** `ip`: one line of `ip -batch`. `nft`: one line of a script that is applied whole or not at all. */
+  readonly tool: 'ip' | 'nft';
   /** 0 for what concerns no one family, such as the device. */
   readonly family: Family | 0;
-  /** The command without `ip` and the family's flag; one line of `ip -batch`. */
+  /** The command without the tool and the family's flag. */
   readonly line: string;
 }
 
 /** The command that does the same by hand. */
-export function commandOf(step: Step): string {
-  return ['ip', ...(step.family === 0 ? [] : [`-${step.family}`]), step.line].join(' ');
+export function commandOf({ tool, family, line }: Step): string {
+  // Braces and the like mean something to a shell. None of our lines holds a single quote.
+  if (tool === 'nft') return `nft '${line}'`;
+  return ['ip', ...(family === 0 ? [] : [`-${family}`]), line].join(' ');
 }

@@ -1,19 +1,20 @@
 /**
- * Layer 1 of the takeover: routes. Read, compute, apply; each part is a file of its own.
+ * Two layers, each enough alone: a filter and routes. Read, compute, apply; each part is a file of its own.
  *
- * Source addresses: a socket that binds none gets the TUN's address, since the default by the TUN is
- * found first; a marked one gets the uplink's. rp_filter: replies to marked sockets come in by the
+ * Source addresses: a socket that binds none gets the uplink's address, also on its way to the TUN (see
+ * `sourceOf` in desired.ts). rp_filter: replies to marked sockets come in by the
  * uplink, and a strict check (1) looks the sender up without the mark, finds the TUN and drops them,
  * unless src_valid_mark is 1 and the packet carries the mark. Containers start with 0 or 2, for which
  * there is nothing to do; for 1 a warning says so, since /proc/sys is mostly read-only there.
  */
+import { NetproxyError } from '../core/errors.ts';
 import { apply } from './apply.ts';
 import { desired } from './desired.ts';
-import type { TakeOverInput } from './desired.ts';
+import type { Desired, TakeOverInput } from './desired.ts';
 import { diff } from './diff.ts';
 import { readFacts } from './facts.ts';
 import type { Facts } from './facts.ts';
-import type { IpRunner } from './ip.ts';
+import type { NetRunner } from './runner.ts';
 import { planRelease } from './release.ts';
 import type { Step } from './step.ts';
 
@@ -24,32 +25,78 @@ export interface TakenOver {
 }
 
 /** The steps that `takeOver` would run now. */
-export async function planTakeOver(input: TakeOverInput, runner: IpRunner): Promise<Step[]> {
+export async function planTakeOver(input: TakeOverInput, runner: NetRunner): Promise<Step[]> {
   const facts = await readFacts(runner, input.tun.name);
   return diff(desired(input, facts), facts);
 }
 
-/** Leads the namespace's traffic to the TUN, which exists. A second call has nothing to do. */
-export async function takeOver(input: TakeOverInput, runner: IpRunner): Promise<TakenOver> {
-  const [facts, strict] = await Promise.all([readFacts(runner, input.tun.name), reversePathWarnings(runner)]);
+/**
+ * Leads the namespace's traffic to the TUN, which exists, and lets nothing out beside it. A second call has
+ * nothing to do. Where no filter can be had it says so, or with `strict` refuses before anything is changed.
+ */
+export async function takeOver(input: TakeOverInput, runner: NetRunner): Promise<TakenOver> {
+  const [facts, reversePath] = await Promise.all([
+    readFacts(runner, input.tun.name),
+    reversePathWarnings(runner),
+  ]);
   const want = desired(input, facts);
   const steps = diff(want, facts);
-  await apply(steps, runner);
-  return { steps, warnings: [...want.warnings, ...strict] };
+  const filter = await applyFilter(steps, input, facts, want, runner);
+  const applied = filter.applied ? steps : steps.filter(({ tool }) => tool !== 'nft');
+  await apply(
+    steps.filter(({ tool }) => tool !== 'nft'),
+    runner,
+  );
+  return { steps: applied, warnings: [...want.warnings, ...reversePath, ...filter.warnings] };
+}
+
+/** The filter comes first: nothing is to slip out while the routes are made. */
+async function applyFilter(
+  steps: readonly Step[],
+  input: TakeOverInput,
+  facts: Facts,
+  want: Desired,
+  runner: NetRunner,
+): Promise<{ applied: boolean; warnings: readonly string[] }> {
+  if (!(input.layers ?? ['nftables']).includes('nftables')) return { applied: false, warnings: [] };
+  if (facts.filter.state === 'unusable') return withoutFilter(facts.filter.reason, input);
+  if (want.filter === undefined) return { applied: false, warnings: [] };
+  try {
+    await apply(
+      steps.filter(({ tool }) => tool === 'nft'),
+      runner,
+    );
+    return { applied: true, warnings: [] };
+  } catch (error) {
+    // Some kernels have nf_tables, but not all of the expressions.
+    if (!(error instanceof NetproxyError) || error.code !== 'NFT_UNUSABLE') throw error;
+    return withoutFilter(error.message, input);
+  }
+}
+
+function withoutFilter(reason: string, input: TakeOverInput): { applied: false; warnings: string[] } {
+  if (input.strict === true)
+    throw new NetproxyError('NFT_UNUSABLE', `the filter cannot be made, and "strict" is set: ${reason}`);
+  return {
+    applied: false,
+    warnings: [
+      `there is no filter beside the routes (${reason}): sockets bound to a device may still ask the link for far addresses, and connections from other networks than the link's are not answered`,
+    ],
+  };
 }
 
 /** Puts back what a takeover changed, also one of a netproxy that was killed. */
-export async function release(runner: IpRunner): Promise<Step[]> {
+export async function release(runner: NetRunner): Promise<Step[]> {
   const facts: Facts = await readFacts(runner, '');
   const steps = planRelease(facts);
   await apply(steps, runner);
   return steps;
 }
 
-async function reversePathWarnings(runner: IpRunner): Promise<string[]> {
+async function reversePathWarnings(runner: NetRunner): Promise<string[]> {
   const [all, valid] = await Promise.all([
-    runner.sysctl('ipv4/conf/all/rp_filter'),
-    runner.sysctl('ipv4/conf/all/src_valid_mark'),
+    runner.proc('sys/net/ipv4/conf/all/rp_filter'),
+    runner.proc('sys/net/ipv4/conf/all/src_valid_mark'),
   ]);
   if (all?.trim() !== '1' || valid?.trim() === '1') return [];
   return [

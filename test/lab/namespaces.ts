@@ -119,10 +119,10 @@ export class Namespace {
     return JSON.parse(stdout.trim() === '' ? '[]' : stdout) as T;
   }
 
-  /** Every route and rule as text, for comparing before and after. */
+  /** Every route, rule and table of nftables as text, for comparing before and after. */
   async routes(): Promise<string> {
     const shows = ['-4 -d route show table all', '-6 -d route show table all', '-4 -d rule', '-6 -d rule'];
-    const script = shows.map((show) => `echo "# ip ${show}"; ip ${show}`).join('; ');
+    const script = `${shows.map((show) => `echo "# ip ${show}"; ip ${show}`).join('; ')}; nft -s list ruleset`;
     const { stdout } = await this.run(['sh', '-c', script]);
     return stdout.replaceAll(/ expires \d+sec/g, '').replaceAll(/[ \t]+$/gm, '');
   }

@@ -1,6 +1,6 @@
 import type { TakeOverInput } from '../../src/netns/desired.ts';
-import { ipRunner } from '../../src/netns/ip.ts';
-import type { IpRunner } from '../../src/netns/ip.ts';
+import { netRunner } from '../../src/netns/runner.ts';
+import type { NetRunner } from '../../src/netns/runner.ts';
 import type { Namespace } from '../lab/namespaces.ts';
 
 export const INPUT: TakeOverInput = {
@@ -9,9 +9,9 @@ export const INPUT: TakeOverInput = {
 };
 
 /** Acts on `namespace` instead of the one that the test runs in. */
-export function runnerIn(namespace: Namespace): IpRunner {
-  return ipRunner(namespace.command([]), async (path) => {
-    const { code, stdout } = await namespace.run(['cat', `/proc/sys/net/${path}`], { mayFail: true });
+export function runnerIn(namespace: Namespace): NetRunner {
+  return netRunner(namespace.command([]), async (path) => {
+    const { code, stdout } = await namespace.run(['cat', `/proc/${path}`], { mayFail: true });
     return code === 0 ? stdout : undefined;
   });
 }

@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { describe as transcript } from '../../src/netns/describe.ts';
+import { NetproxyError } from '../../src/core/errors.ts';
 import { desired } from '../../src/netns/desired.ts';
 import type { TakeOverInput } from '../../src/netns/desired.ts';
 import { diagnoseTun } from '../../src/netns/diagnose.ts';
 import { diff } from '../../src/netns/diff.ts';
 import { readFacts } from '../../src/netns/facts.ts';
 import type { Facts } from '../../src/netns/facts.ts';
-import { ipRunner } from '../../src/netns/ip.ts';
+import { netRunner } from '../../src/netns/runner.ts';
 import { planRelease } from '../../src/netns/release.ts';
 
 const INPUT: TakeOverInput = {
@@ -27,17 +28,40 @@ interface Namespace {
   readonly routes6?: string;
   readonly rules4?: string;
   readonly ipv6?: '0' | '1';
+  /** What `nft -j list table` prints; nothing: there is no table. Absent: there is no nft. */
+  readonly table?: string;
+  readonly addresses?: string;
+  readonly udp?: string;
 }
 
-function factsOf({ routes4 = '', routes6 = '', rules4 = RULES4, ipv6 }: Namespace): Promise<Facts> {
+function factsOf({
+  routes4 = '',
+  routes6 = '',
+  rules4 = RULES4,
+  ipv6,
+  table,
+  addresses = '[]',
+  udp,
+}: Namespace): Promise<Facts> {
   const answers = new Map([
-    ['-j', '[]'],
+    ['-j', addresses],
     ['-4', routes4 + rules4],
     ['-6', routes6 + RULES6],
   ]);
   const ip = ([first = '', ...args]: readonly string[]): Promise<string> =>
     Promise.resolve(answers.get(first) ?? assert.fail(`ip ${first} ${args.join(' ')}`));
-  return readFacts({ ip, sysctl: () => Promise.resolve(ipv6) }, 'tun0');
+  const nft = async (): Promise<string> => {
+    if (table === undefined) throw new NetproxyError('NFT_UNUSABLE', 'there is no command "nft" in PATH');
+    if (table === '') throw new NetproxyError('NFT_UNUSABLE', 'Error: No such file or directory');
+    return table;
+  };
+  const files = new Map([
+    ['net/udp', udp],
+    ['sys/net/ipv4/ip_local_port_range', '32768\t60999\n'],
+  ]);
+  const proc = (path: string): Promise<string | undefined> =>
+    Promise.resolve(path.endsWith('/disable_ipv6') ? ipv6 : files.get(path));
+  return readFacts({ ip, nft, proc }, 'tun0');
 }
 
 const plan = (facts: Facts, input = INPUT): string => transcript(diff(desired(input, facts), facts));
@@ -52,8 +76,8 @@ ip link set dev tun0 up
 ip -4 rule add pref 32766 unreachable protocol 110
 ip -4 route replace table 28272 unreachable default metric 4278198272 proto 110
 ip -4 route add table 28272 default via 172.17.0.1 dev eth0 proto 3 scope 0
-ip -4 rule add pref 10 fwmark 0x6e70 lookup 254 suppress_prefixlength 0 protocol 110
-ip -4 rule add pref 11 fwmark 0x6e70 lookup 28272 protocol 110
+ip -4 rule add pref 10 fwmark 0x6e70/0xfffffffe lookup 254 suppress_prefixlength 0 protocol 110
+ip -4 rule add pref 11 fwmark 0x6e70/0xfffffffe lookup 28272 protocol 110
 ip -4 route replace default dev tun0 metric 0 proto 110
 ip -4 route replace throw default metric 1 proto 110
 `,
@@ -80,6 +104,102 @@ ip -4 route del table 28272 unreachable default proto 110 scope 0 metric 4278198
 `,
     );
   });
+});
+
+describe('the filter', () => {
+  const UDP = `  sl  local_address rem_address   st tx_queue rx_queue
+  10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1 2 0 0
+  11: 00000000:9C40 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2 2 0 0
+  12: 0A0200C0:0202 01020304:01BB 01 00000000:00000000 00:00000000 00000000     0        0 3 2 0 0
+`;
+
+  test('is made by these commands, of which nothing depends on what is still to come', async () => {
+    const facts = await factsOf({ routes4: DOCKER, table: '', udp: UDP });
+    const lines = plan(facts).split('\n');
+    const filter = lines.slice(
+      0,
+      lines.findIndex((line) => line.startsWith('ip ')),
+    );
+    assert.equal(
+      filter.map((line) => line.replace(/ #[0-9a-f]{8}"/, '"')).join('\n'),
+      `nft 'add table inet netproxy'
+nft 'delete table inet netproxy'
+nft 'add table inet netproxy'
+nft 'add counter inet netproxy leaked { packets 0 bytes 0 }'
+nft 'add set inet netproxy earlier { type inet_service; timeout 300s; }'
+nft 'add element inet netproxy earlier { 40000 timeout 300s, 514 timeout 300s }'
+nft 'add chain inet netproxy inbound { type filter hook prerouting priority -150; policy accept; }'
+nft 'add rule inet netproxy inbound iifname { "lo", "tun0" } accept comment "not from outside"'
+nft 'add rule inet netproxy inbound tcp flags & (syn | ack) == syn ct state new ct mark set 0x6e71 comment "a connection begins outside"'
+nft 'add rule inet netproxy inbound udp dport != @earlier ct state new ct mark set 0x6e71 comment "a UDP conversation begins outside"'
+nft 'add rule inet netproxy inbound icmp type echo-request ct state new ct mark set 0x6e71 comment "a question of ICMP"'
+nft 'add rule inet netproxy inbound icmpv6 type echo-request ct state new ct mark set 0x6e71 comment "a question of ICMPv6"'
+nft 'add chain inet netproxy replies { type route hook output priority -150; policy accept; }'
+nft 'add rule inet netproxy replies meta mark 0 ct direction reply ct mark 0x6e71 meta mark set 0x6e71 comment "answered where it came in"'
+nft 'add chain inet netproxy egress { type filter hook output priority 50; policy accept; }'
+nft 'add rule inet netproxy egress oifname { "lo", "tun0" } accept comment "loopback and the tunnel"'
+nft 'add rule inet netproxy egress meta mark 0x6e70 accept comment "own sockets"'
+nft 'add rule inet netproxy egress ct mark 0x6e71 accept comment "replies to what came in"'
+nft 'add rule inet netproxy egress ip daddr { 169.254.169.254, 100.100.100.200 } reject with icmpx type no-route comment "metadata services"'
+nft 'add rule inet netproxy egress ip6 daddr fd00:ec2::254 reject with icmpx type no-route comment "metadata services, IPv6"'
+nft 'add rule inet netproxy egress ip daddr { 172.17.0.0/16, 224.0.0.0/24 } accept comment "local networks"'
+nft 'add rule inet netproxy egress ip6 daddr { ff02::/16 } accept comment "local networks, IPv6"'
+nft 'add rule inet netproxy egress ip protocol igmp accept comment "membership of groups"'
+nft 'add rule inet netproxy egress icmpv6 type { mld-listener-report, mld-listener-done, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept comment "upkeep of the link"'
+nft 'add rule inet netproxy egress counter name leaked reject with icmpx type no-route comment "everything else"'`,
+    );
+  });
+
+  test('keeps what an older one counted and remembered', async () => {
+    const table = JSON.stringify({
+      nftables: [
+        { table: { family: 'inet', name: 'netproxy' } },
+        { counter: { name: 'leaked', packets: 7, bytes: 420 } },
+        { set: { name: 'earlier', elem: [{ elem: { val: 40_000, timeout: 300, expires: 17 } }] } },
+        { chain: { name: 'egress', type: 'filter', hook: 'output', prio: 50 } },
+        { rule: { chain: 'egress', comment: 'of an older netproxy' } },
+      ],
+    });
+    const text = plan(await factsOf({ routes4: DOCKER, table }));
+    assert.match(text, /counter inet netproxy leaked \{ packets 7 bytes 420 \}/);
+    assert.match(text, /earlier \{ 40000 timeout 17s \}/);
+  });
+
+  test('allows local networks once each, whatever covers them, and metadata when asked', async () => {
+    const facts = await factsOf({ routes4: DOCKER, table: '' });
+    const text = plan(facts, { ...INPUT, local: ['172.17.3.0/24', '10.0.0.0/8'], metadata: 'direct' });
+    assert.match(
+      text,
+      /ip daddr \{ 10\.0\.0\.0\/8, 169\.254\.0\.0\/16, 172\.17\.0\.0\/16, 224\.0\.0\.0\/24, 100\.100\.100\.200\/32 \} accept/,
+    );
+    assert.doesNotMatch(text, /metadata services/);
+    assert.match(text, /^ip -4 route replace 169\.254\.0\.0\/16 via 172\.17\.0\.1 /m);
+  });
+
+  test('goes with the release', async () => {
+    const table = JSON.stringify({ nftables: [{ table: { family: 'inet', name: 'netproxy' } }] });
+    const text = transcript(planRelease(await factsOf({ routes4: DOCKER, table })));
+    assert.match(text, /^nft 'delete table inet netproxy'$/m);
+  });
+});
+
+test("sockets without an address of their own send from the uplink's", async () => {
+  const addresses = JSON.stringify([
+    {
+      ifname: 'eth0',
+      flags: ['UP'],
+      mtu: 1500,
+      addr_info: [
+        { local: '172.17.0.9', prefixlen: 16, scope: 'global', secondary: true },
+        { local: '172.17.0.2', prefixlen: 16, scope: 'global' },
+        { local: 'fe80::2', prefixlen: 64, scope: 'link' },
+      ],
+    },
+  ]);
+  assert.match(
+    plan(await factsOf({ routes4: DOCKER, addresses })),
+    /^ip -4 route replace default dev tun0 metric 0 proto 110 src 172\.17\.0\.2$/m,
+  );
 });
 
 test('a default of router advertisements is copied without its lifetime and left to the kernel', async () => {
@@ -129,6 +249,6 @@ test('each way in which the TUN cannot be opened has its code and its lines of Y
 });
 
 test('a missing "ip" is told by its code', async () => {
-  const runner = ipRunner(['/nonexistent/wrapper'], () => Promise.resolve(undefined));
+  const runner = netRunner(['/nonexistent/wrapper'], () => Promise.resolve(undefined));
   await assert.rejects(runner.ip(['addr']), { code: 'IP_COMMAND_MISSING' });
 });
