@@ -5,6 +5,7 @@
 #include "bindings/engine.h"
 #include "bindings/link.h"
 #include "bindings/system.h"
+#include "bindings/watch.h"
 
 namespace {
 
@@ -12,6 +13,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace netproxy::bindings;
   exports.Set("openTun", Napi::Function::New(env, open_tun, "openTun"));
   exports.Set("connectTcp", Napi::Function::New(env, connect_tcp, "connectTcp"));
+  exports.Set("watchNamespace", Napi::Function::New(env, watch_namespace, "watchNamespace"));
   exports.Set("Engine", EngineObject::define(env));
   exports.Set("GcmSealer", SealerObject::define(env));
   exports.Set("GcmOpener", OpenerObject::define(env));

@@ -6,6 +6,7 @@ import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
+import { HeldAddresses } from './core/held-addresses.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS } from './core/limits.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
 import { DnsRelay } from './dns/relay.ts';
@@ -16,7 +17,9 @@ import { Ping } from './forward/ping.ts';
 import { UdpForwarder } from './forward/udp.ts';
 import { diagnoseTun } from './netns/diagnose.ts';
 import { describe } from './netns/describe.ts';
-import { planTakeOver, release, takeOver } from './netns/takeover.ts';
+import type { TakeOverInput } from './netns/desired.ts';
+import { Keeper } from './netns/keeper.ts';
+import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
 import { defaultPolicy, type Policy } from './policy/policy.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
@@ -44,7 +47,8 @@ async function run(
   if (problems.length > 0) throw new ProblemsError(problems);
 
   // No connection is ready before this turn is over, in which the engine is made.
-  const upstreams = await Upstreams.create(config, { native, log, engine: () => engine.native });
+  const held = new HeldAddresses();
+  const upstreams = await Upstreams.create(config, { native, log, held, engine: () => engine.native });
   const { dialers } = upstreams;
   let rules = defaultPolicy(upstreams.lastResort);
   const policy: Policy = { decide: (tuple) => rules.decide(tuple) };
@@ -72,18 +76,13 @@ async function run(
   // For a person or a test that asks a running netproxy what it holds.
   const tellState = (): void => {
     const memory = process.memoryUsage();
-    log.warn(
-      {
-        ...engine.counters(),
-        ...memory,
-        udp: udp.counters,
-        upstreams: upstreams.states,
-      },
-      'state',
-    );
+    const counters = { ...engine.counters(), ...memory, udp: udp.counters, upstreams: upstreams.states };
+    const tell = (leaked?: number): void => log.warn({ ...counters, leaked }, 'state');
+    keeper.leaked().then(tell, () => tell());
   };
   process.on('SIGUSR2', tellState);
 
+  const keeper = new Keeper(hostInput(config, device.name), netCommands, native.watchNamespace, held, log);
   let onExit = config.onExit;
   const reload = new Reload({
     ...{ config, source, log },
@@ -92,10 +91,9 @@ async function run(
       const touches = (keys: RegExp): boolean => changed.some((key) => keys.test(key));
       await upstreams.follow(next);
       rules = defaultPolicy(upstreams.lastResort);
-      if (touches(/^local$|^local\[/)) {
-        const input = { tun: { ...config.tun, name: device.name }, local: next.local };
-        const { steps } = await takeOver(input, netCommands);
-        log.info({ steps: steps.length }, 'the routes follow the new list of local networks');
+      if (touches(/^(local|metadata|strict)\b/)) {
+        const { steps } = await keeper.follow(hostInput(next, device.name));
+        log.info({ steps: steps.length }, 'the namespace follows the new settings');
       }
       io.logLevel(next.log.level);
       onExit = next.onExit;
@@ -107,11 +105,7 @@ async function run(
     // not wait for each other; the ready line waits for both.
     upstreams.start();
     reload.start();
-    const taken = await takeOver(
-      { ...hostInput(config), tun: { ...config.tun, name: device.name } },
-      netCommands,
-    );
-    for (const warning of taken.warnings) log.warn({}, warning);
+    const taken = await keeper.start();
     log.info(
       { tun: device.name, segmentation: device.segmentation, steps: taken.steps.length },
       'the namespace is taken over',
@@ -133,6 +127,7 @@ async function run(
     dns.close();
     await upstreams.stop();
     engine.close();
+    await keeper.stop();
     if (onExit === 'open') await release(netCommands);
   }
 }
@@ -145,8 +140,9 @@ async function drain(engine: Engine): Promise<void> {
   }
 }
 
-function hostInput(config: HostConfig): { tun: HostConfig['tun']; local: readonly string[] } {
-  return { tun: config.tun, local: config.local };
+function hostInput(config: HostConfig, tun: string = config.tun.name): TakeOverInput {
+  const { local, metadata, layers, strict } = config;
+  return { tun: { ...config.tun, name: tun }, local, metadata, layers, strict };
 }
 
 async function plan(config: HostConfig, io: Io): Promise<void> {

@@ -10,6 +10,7 @@ import type { Dialer } from './core/dialer.ts';
 import { NetproxyError } from './core/errors.ts';
 import type { Problem } from './core/errors.ts';
 import type { Endpoint } from './core/flow.ts';
+import type { HeldAddresses } from './core/held-addresses.ts';
 import { FWMARK, RESOLVE_OTHERS_MS } from './core/limits.ts';
 import type { Log } from './core/log.ts';
 import type { Native, NativeEngine } from './core/native.ts';
@@ -28,6 +29,7 @@ export interface Connection {
   readonly native: Native;
   readonly log: Log;
   readonly engine: () => NativeEngine;
+  readonly held: HeldAddresses;
 }
 
 /** What a bastion is doing, for people and for metrics. */
@@ -206,7 +208,7 @@ export class Upstreams {
   }
 
   #options(config: Config, settings: Settings, addresses: Addresses): BastionOptions {
-    const { native, log, engine } = this.#connection;
+    const { native, log, engine, held } = this.#connection;
     return {
       name: settings.name,
       endpoints: () => addresses.get(),
@@ -217,7 +219,7 @@ export class Upstreams {
         throw error;
       }),
       knownHosts: knownHostsOf(settings),
-      socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses),
+      socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses, held),
       engine,
       log,
       connectHoldMs: config.connectHold,

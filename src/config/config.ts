@@ -66,6 +66,12 @@ export interface HostConfig {
   readonly tun: TunConfig;
   /** Networks in canonical text. */
   readonly local: readonly string[];
+  /** What becomes of link-local and metadata addresses. */
+  readonly metadata: 'reject' | 'direct';
+  /** What keeps traffic in. */
+  readonly layers: readonly ('routes' | 'nftables')[];
+  /** Whether to fail rather than do without a layer. */
+  readonly strict: boolean;
   /** What a stop in order leaves behind. */
   readonly onExit: 'closed' | 'open';
   /** Milliseconds. */

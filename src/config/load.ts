@@ -136,6 +136,9 @@ class Loader {
         address6: value('tun.address6'),
       },
       local: [...new Set(local)],
+      metadata: value('metadata'),
+      layers: this.#layers(),
+      strict: value('strict') === 'true',
       onExit: value('onExit'),
       connectHold: value('connectHold'),
       dialTimeout: value('dialTimeout'),
@@ -354,6 +357,11 @@ class Loader {
     if (path !== undefined && (given ?? row.default) !== undefined) this.#origins.set(path, origin(given));
     if (given !== undefined) return readValue(row, given, this.#problems);
     return row.default === undefined ? undefined : row.kind.parse(row.default);
+  }
+
+  #layers(): HostConfig['layers'] {
+    const layers = this.#all('layers');
+    return layers.length === 0 ? ['routes', 'nftables'] : [...new Set(layers)];
   }
 
   #all<I extends SettingId>(id: I): SettingValues[I][] {

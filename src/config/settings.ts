@@ -73,6 +73,9 @@ export interface SettingValues {
   'tun.address4': string;
   'tun.address6': string;
   local: string;
+  metadata: HostConfig['metadata'];
+  layers: HostConfig['layers'][number];
+  strict: 'true' | 'false';
   onExit: HostConfig['onExit'];
   connectHold: number;
   dialTimeout: number;
@@ -296,6 +299,36 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     list: true,
     group: 'Network',
     description: 'Networks that stay direct, beside those the interfaces are on.',
+  },
+  metadata: {
+    key: 'metadata',
+    flag: 'metadata',
+    env: 'NETPROXY_METADATA',
+    kind: kind.oneOf('reject', 'direct'),
+    default: 'reject',
+    group: 'Network',
+    description:
+      'Link-local and cloud metadata addresses (169.254.0.0/16, 100.100.100.200, fd00:ec2::254), which never go to a bastion.',
+  },
+  layers: {
+    key: 'layers',
+    flag: 'layers',
+    env: 'NETPROXY_LAYERS',
+    kind: kind.oneOf('routes', 'nftables'),
+    list: true,
+    one: true,
+    group: 'Network',
+    description:
+      'What keeps traffic in, both by default; each is enough by itself, but without "routes" something else must lead traffic to the TUN.',
+  },
+  strict: {
+    key: 'strict',
+    flag: 'strict',
+    env: 'NETPROXY_STRICT',
+    kind: kind.oneOf('true', 'false'),
+    default: 'false',
+    group: 'Network',
+    description: 'Whether to refuse to start where a layer cannot be had, instead of a warning.',
   },
   onExit: {
     key: 'onExit',

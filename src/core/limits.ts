@@ -261,6 +261,19 @@ export const FWMARK_INBOUND = 0x6e71;
  * offload, 10,000 none. */
 export const TUN_QUEUE_PACKETS = 10_000;
 
+/** Milliseconds after a change of the namespace until it is looked at: changes come in bursts. */
+export const KEEPER_SETTLE_MS = 30;
+
+/** Milliseconds between looks at the namespace, which start four processes each. */
+export const KEEPER_INTERVAL_MS = 300;
+
+/** Milliseconds between attempts to put the namespace right, doubling from the first to the last. */
+export const KEEPER_RETRY_FIRST_MS = 500;
+export const KEEPER_RETRY_LAST_MS: number = 10 * SECOND_MS;
+
+/** Commands that one line of the log names. */
+export const KEEPER_STEPS_TOLD_MAX = 8;
+
 /** Milliseconds that one run of `ip` or `nft` may take; it takes about 3, and never waits for the network. */
 export const NET_COMMAND_DEADLINE_MS: number = 10 * SECOND_MS;
 

@@ -123,6 +123,11 @@ export interface Native {
   readonly openTun: (name: string) => TunDevice;
   /** Starts a connect on a socket with SO_MARK; returns its fd, which fails or becomes writable later. */
   readonly connectTcp: (address: string, port: number, mark: number, userTimeoutMs: number) => number;
+  /**
+   * Calls `onChange` whenever a link, address, route, rule or table of nftables of this namespace has
+   * changed, whoever did it. Gives the function that ends it. Does not keep the process alive.
+   */
+  readonly watchNamespace: (onChange: () => void) => () => void;
   readonly GcmSealer: new (key: Uint8Array, iv: Uint8Array) => GcmSealer;
   readonly GcmOpener: new (key: Uint8Array, iv: Uint8Array) => GcmOpener;
   /**

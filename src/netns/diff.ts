@@ -17,7 +17,7 @@ import type { Family } from '../core/flow.ts';
 import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
 import type { Desired, DesiredFamily } from './desired.ts';
 import type { Facts } from './facts.ts';
-import { MAIN_TABLE, PROTOCOL, UPLINK_TABLE } from './ids.ts';
+import { MAIN_TABLE, PROTOCOL, TABLE, UPLINK_TABLE } from './ids.ts';
 import { keyOf } from './route.ts';
 import type { Route } from './route.ts';
 import type { Step } from './step.ts';
@@ -41,7 +41,8 @@ export function diff(want: Desired, facts: Facts): Step[] {
 }
 
 function diffFilter({ filter }: Desired, { filter: facts }: Facts): string[] {
-  if (filter === undefined || facts.state === 'unusable') return [];
+  if (facts.state === 'unusable') return [];
+  if (filter === undefined) return facts.state === 'present' ? [`delete table ${TABLE}`] : [];
   const same = facts.state === 'present' && facts.signature.join('\n') === filter.signature.join('\n');
   return same ? [] : filter.script(facts.memory);
 }

@@ -10,7 +10,7 @@
 import { NetproxyError } from '../core/errors.ts';
 import { apply } from './apply.ts';
 import { desired } from './desired.ts';
-import type { Desired, TakeOverInput } from './desired.ts';
+import type { TakeOverInput } from './desired.ts';
 import { diff } from './diff.ts';
 import { readFacts } from './facts.ts';
 import type { Facts } from './facts.ts';
@@ -20,6 +20,8 @@ import type { Step } from './step.ts';
 
 export interface TakenOver {
   readonly steps: readonly Step[];
+  /** Every address that the namespace had before the steps. */
+  readonly addresses: ReadonlySet<string>;
   /** Sentences for the operator. */
   readonly warnings: readonly string[];
 }
@@ -41,32 +43,31 @@ export async function takeOver(input: TakeOverInput, runner: NetRunner): Promise
   ]);
   const want = desired(input, facts);
   const steps = diff(want, facts);
-  const filter = await applyFilter(steps, input, facts, want, runner);
-  const applied = filter.applied ? steps : steps.filter(({ tool }) => tool !== 'nft');
-  await apply(
-    steps.filter(({ tool }) => tool !== 'nft'),
-    runner,
-  );
-  return { steps: applied, warnings: [...want.warnings, ...reversePath, ...filter.warnings] };
+  const filter = await applyFilter(steps, input, facts, runner);
+  const routes = steps.filter(({ tool }) => tool === 'ip');
+  await apply(routes, runner);
+  return {
+    steps: [...filter.steps, ...routes],
+    addresses: new Set(facts.links.flatMap((link) => link.addresses.map((text) => text.split('/')[0] ?? ''))),
+    warnings: [...want.warnings, ...reversePath, ...filter.warnings],
+  };
 }
+
+type Filtered = Pick<TakenOver, 'steps' | 'warnings'>;
 
 /** The filter comes first: nothing is to slip out while the routes are made. */
 async function applyFilter(
   steps: readonly Step[],
   input: TakeOverInput,
   facts: Facts,
-  want: Desired,
   runner: NetRunner,
-): Promise<{ applied: boolean; warnings: readonly string[] }> {
-  if (!(input.layers ?? ['nftables']).includes('nftables')) return { applied: false, warnings: [] };
-  if (facts.filter.state === 'unusable') return withoutFilter(facts.filter.reason, input);
-  if (want.filter === undefined) return { applied: false, warnings: [] };
+): Promise<Filtered> {
+  const wanted = input.layers?.includes('nftables') ?? true;
+  if (wanted && facts.filter.state === 'unusable') return withoutFilter(facts.filter.reason, input);
+  const own = steps.filter(({ tool }) => tool === 'nft');
   try {
-    await apply(
-      steps.filter(({ tool }) => tool === 'nft'),
-      runner,
-    );
-    return { applied: true, warnings: [] };
+    await apply(own, runner);
+    return { steps: own, warnings: [] };
   } catch (error) {
     // Some kernels have nf_tables, but not all of the expressions.
     if (!(error instanceof NetproxyError) || error.code !== 'NFT_UNUSABLE') throw error;
@@ -74,13 +75,13 @@ async function applyFilter(
   }
 }
 
-function withoutFilter(reason: string, input: TakeOverInput): { applied: false; warnings: string[] } {
+function withoutFilter(reason: string, input: TakeOverInput): Filtered {
   if (input.strict === true)
     throw new NetproxyError('NFT_UNUSABLE', `the filter cannot be made, and "strict" is set: ${reason}`);
   return {
-    applied: false,
+    steps: [],
     warnings: [
-      `there is no filter beside the routes (${reason}): sockets bound to a device may still ask the link for far addresses, and connections from other networks than the link's are not answered`,
+      `there is no filter beside the routes (${reason}): a socket bound to a device may still ask the link for far addresses, and connections from beyond the link are not answered`,
     ],
   };
 }

@@ -111,7 +111,7 @@ test('what needs a restart is named, and local networks are not among it', async
   await start();
   configure({ more: 'tun: { mtu: 1400 }\nlocal: [198.51.100.0/24]' });
   await said('after a restart only: tun.mtu');
-  await said('the routes follow');
+  await said('the namespace follows');
   const direct = async (): Promise<boolean> => (await world.lab.app.routes()).includes('198.51.100.0/24');
   await waitFor('a route of its own', direct);
   configure();

@@ -97,6 +97,9 @@ describe('a configuration in order', () => {
     assert.deepEqual(host, {
       tun: { name: 'tun0', mtu: 1500, address4: '198.18.0.1/30', address6: 'fd6e:7072::1/126' },
       local: [],
+      metadata: 'reject',
+      layers: ['routes', 'nftables'],
+      strict: false,
       onExit: 'closed',
       connectHold: 10_000,
       dialTimeout: 30_000,
