@@ -42,7 +42,7 @@ export interface UpstreamState extends Pick<BastionStatus, 'state' | 'reason'> {
 type Settings = Config['bastions'][number];
 
 /** Settings that a connection is made with, and among them those that say which server is the right one. */
-const CONNECTION = /^(bastions\[0\]\.(?!name$)|keepAlive|handshakeTimeout)/;
+const CONNECTION = /^(bastions\[0\]\.(?!name$)|keepAlive|handshakeTimeout|rekeyInterval)/;
 const TRUST = /^bastions\[0\]\.(host|port|knownHostsFile)$/;
 
 /** Name of the group of all bastions, in logs; none in the configuration can have it. */
@@ -227,6 +227,7 @@ export class Upstreams {
       keepAliveMs: config.keepAlive,
       keepAliveMisses: config.keepAliveMisses,
       handshakeTimeoutMs: config.handshakeTimeout,
+      rekeyIntervalMs: config.rekeyInterval,
       // While another bastion works, one that lets nobody in is no reason to end.
       persistent: true,
       onState: (status) => this.#changed(settings.name, status),

@@ -50,6 +50,7 @@ Napi::Function LinkObject::define(Napi::Env env) {
                          InstanceMethod<&LinkObject::used>("used"),
                          InstanceMethod<&LinkObject::shared>("shared"),
                          InstanceMethod<&LinkObject::queued>("queued"),
+                         InstanceMethod<&LinkObject::sent>("sent"),
                          InstanceMethod<&LinkObject::received>("received"),
                          InstanceMethod<&LinkObject::want_drained>("wantDrained"),
                          InstanceMethod<&LinkObject::close>("close"),
@@ -147,6 +148,8 @@ Napi::Value LinkObject::shared(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value LinkObject::queued(const Napi::CallbackInfo& info) { return number(info, link_->queued()); }
+
+Napi::Value LinkObject::sent(const Napi::CallbackInfo& info) { return number(info, link_->sent()); }
 
 Napi::Value LinkObject::received(const Napi::CallbackInfo& info) { return number(info, link_->received()); }
 

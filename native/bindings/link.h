@@ -34,6 +34,7 @@ class LinkObject final : public Napi::ObjectWrap<LinkObject> {
   void used(const Napi::CallbackInfo& info);
   Napi::Value shared(const Napi::CallbackInfo& info);
   Napi::Value queued(const Napi::CallbackInfo& info);
+  Napi::Value sent(const Napi::CallbackInfo& info);
   Napi::Value received(const Napi::CallbackInfo& info);
   void want_drained(const Napi::CallbackInfo&) { link_->want_drained(); }
   void close(const Napi::CallbackInfo&) { stop(); }

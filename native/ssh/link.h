@@ -64,8 +64,9 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   void used(uint32_t channel);
   bool shared();
 
-  // Bytes protected that the socket has not taken, and bytes received.
+  // Bytes protected that the socket has not taken, those that it took, and bytes received.
   size_t queued();
+  uint64_t sent();
   uint64_t received();
 
   enum class News : uint32_t { kEnded = 1, kDrained = 2, kLost = 3, kDamaged = 4, kOverrun = 5 };
@@ -164,6 +165,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   uint32_t last_used_ = UINT32_MAX;
   Time turns_taken_at_ = 0;
   uint64_t received_bytes_ = 0;
+  uint64_t sent_bytes_ = 0;
   std::vector<uint8_t> inbox_;
   uint64_t messages_ = 0;        // ever put into the inbox
   uint64_t messages_taken_ = 0;  // of these, handed to JavaScript

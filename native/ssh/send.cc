@@ -106,6 +106,11 @@ size_t Link::queued() {
   return end_ - begin_;
 }
 
+uint64_t Link::sent() {
+  const std::lock_guard lock(mutex_);
+  return sent_bytes_;
+}
+
 void Link::want_drained() {
   const std::lock_guard lock(mutex_);
   if (end_ - begin_ > limits::kSendQueueMark) {
@@ -194,6 +199,7 @@ bool Link::write() {
       return false;
     }
     begin_ += static_cast<size_t>(sent);
+    sent_bytes_ += static_cast<uint64_t>(sent);
   }
   begin_ = end_ = 0;
   if (drained_wanted_) {

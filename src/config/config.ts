@@ -83,6 +83,8 @@ export interface HostConfig {
   readonly keepAliveMisses: number;
   /** Milliseconds from connect(2) to the end of the login. */
   readonly handshakeTimeout: number;
+  /** Milliseconds after which a connection gets new keys; 0 for never by the clock. */
+  readonly rekeyInterval: number;
   /** Whether files are watched, and read again when they change. */
   readonly watch: boolean;
   readonly log: LogConfig;

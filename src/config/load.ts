@@ -145,6 +145,7 @@ class Loader {
       keepAlive: value('keepAlive'),
       keepAliveMisses: value('keepAliveMisses'),
       handshakeTimeout: value('handshakeTimeout'),
+      rekeyInterval: value('rekeyInterval'),
       watch: value('watch') === 'true',
       log: { level: value('log.level'), format: value('log.format') },
     };

@@ -8,6 +8,7 @@ import {
   SSH_KEEPALIVE_INTERVAL_MS,
   SSH_KEEPALIVE_MISSES,
   SSH_OPEN_DEADLINE_MS,
+  SSH_REKEY_INTERVAL_MS,
 } from '../core/limits.ts';
 import * as kind from './kind.ts';
 import type { BastionUrl, Kind } from './kind.ts';
@@ -82,6 +83,7 @@ export interface SettingValues {
   keepAlive: number;
   keepAliveMisses: number;
   handshakeTimeout: number;
+  rekeyInterval: number;
   watch: 'true' | 'false';
   'log.level': LogConfig['level'];
   'log.format': LogConfig['format'];
@@ -385,6 +387,16 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     default: kind.durationText(SSH_HANDSHAKE_DEADLINE_MS),
     group: 'Flows',
     description: 'How long a connection to a bastion may take from its first packet to the end of the login.',
+  },
+  rekeyInterval: {
+    key: 'rekeyInterval',
+    flag: 'rekey-interval',
+    env: 'NETPROXY_REKEY_INTERVAL',
+    kind: kind.duration(0, 24 * HOUR_MS),
+    default: kind.durationText(SSH_REKEY_INTERVAL_MS),
+    group: 'Flows',
+    description:
+      'How long a connection to a bastion uses the same keys; 0s leaves it to the bytes (after 32 GiB) and to the bastion.',
   },
   'log.level': {
     key: 'log.level',

@@ -80,6 +80,21 @@ export const CERTIFICATE_LOOK_MS: number = 60 * SECOND_MS;
 export const SSH_KEEPALIVE_INTERVAL_MS: number = 5 * SECOND_MS;
 export const SSH_KEEPALIVE_MISSES: number = 2;
 
+/** Milliseconds after which a connection gets new keys (RFC 4253 section 9). */
+export const SSH_REKEY_INTERVAL_MS: number = 3600 * SECOND_MS;
+
+/** Bytes, both ways together, after which it gets new keys in any case: half of the 2^32 blocks after which
+ * RFC 4344 section 3.2 wants them, and fewer than its 2^31 packets even if all were as small as can be. A
+ * gigabyte, as RFC 4253 has it for older ciphers, would be every two seconds at full speed. */
+export const SSH_REKEY_BYTES: number = 32 * 1024 * MIB;
+
+/** Milliseconds between looks at that; at 1 GB/s that is 10 GB. */
+export const SSH_REKEY_LOOK_MS: number = 10 * SECOND_MS;
+
+/** Milliseconds that a key exchange on a live connection may take. On a slow link megabytes stand before it;
+ * sshd gives a login as long (LoginGraceTime). */
+export const SSH_REKEY_DEADLINE_MS: number = 120 * SECOND_MS;
+
 /** Milliseconds that one channel open may take; sshd itself waits for the kernel's connect time-out,
  * about two minutes, which no application should have to. */
 export const SSH_OPEN_DEADLINE_MS: number = 30 * SECOND_MS;

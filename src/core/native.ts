@@ -111,7 +111,8 @@ export interface SshLink {
   shared(): boolean;
   /** Bytes that the socket has not taken. */
   queued(): number;
-  /** Bytes received. */
+  /** Bytes that the socket took, and bytes received. */
+  sent(): number;
   received(): number;
   /** Asks for the news that the queue has been sent. */
   wantDrained(): void;

@@ -66,6 +66,8 @@ export interface BastionOptions {
   readonly keepAliveMisses?: number;
   /** Milliseconds from connect(2) to the end of the login. */
   readonly handshakeTimeoutMs?: number;
+  /** Milliseconds after which a connection gets new keys; 0 for never by the clock. */
+  readonly rekeyIntervalMs?: number;
   /** Goes on trying also after an error that only a change can cure, be it one of the server's. */
   readonly persistent?: boolean;
   onState?(status: BastionStatus): void;

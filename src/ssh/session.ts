@@ -3,6 +3,7 @@ import {
   SSH_GREETING_DEADLINE_MS,
   SSH_HANDSHAKE_DEADLINE_MS,
   SSH_PERSON_DEADLINE_MS,
+  SSH_REKEY_INTERVAL_MS,
 } from '../core/limits.ts';
 import { loadNative } from '../core/native.ts';
 import type { NativeEngine } from '../core/native.ts';
@@ -15,11 +16,13 @@ import { Keepalive } from './keepalive.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import { Link } from './link.ts';
 import type { Login } from './login.ts';
+import { Rekey } from './rekey.ts';
 import { Scheduler } from './scheduler.ts';
 import {
   assertNativeCrypto,
   createClient,
   dispatch,
+  keyExchangeRuns,
   linkConnection,
   privateSurface,
   routeAuth,
@@ -51,6 +54,8 @@ export interface SessionOptions {
   readonly keepAliveMisses?: number;
   /** Milliseconds from connect(2) to the end of the login. */
   readonly handshakeTimeoutMs?: number;
+  /** Milliseconds after which it gets new keys; 0 for never by the clock. */
+  readonly rekeyIntervalMs?: number;
   /** Told of what becomes of each open. */
   readonly outcomes?: OpenOutcomes;
 }
@@ -79,6 +84,7 @@ export class Session {
   #isReady = false;
   #hostKey: Buffer | undefined;
   #keepalive: Keepalive | undefined;
+  #rekey: Rekey | undefined;
   /** The first thing that went wrong: what follows from it says less. */
   #cause: Error | undefined;
   #ended = false;
@@ -113,7 +119,10 @@ export class Session {
     routeChannels(protocol, this.#table);
     this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
-    this.#client.on('handshake', () => scheduler.run());
+    this.#client.on('handshake', () => {
+      this.#rekey?.done();
+      scheduler.run();
+    });
   }
 
   /** The host key that was accepted. */
@@ -230,6 +239,15 @@ export class Session {
     );
     routeReplies(protocol, () => keepalive.answered());
     this.#keepalive = keepalive;
+    this.#rekey = new Rekey(
+      {
+        bytes: () => this.#transport.sent + this.#transport.received,
+        running: () => keyExchangeRuns(protocol),
+        begin: () => protocol.rekey(),
+        stuck: () => this.destroy(new Error('the bastion does not end the exchange of keys')),
+      },
+      this.#options.rekeyIntervalMs ?? SSH_REKEY_INTERVAL_MS,
+    );
     this.#cureNagle();
     this.#events.ready();
   }
@@ -273,6 +291,7 @@ export class Session {
     clearTimeout(this.#deadline);
     clearTimeout(this.#greetingDeadline);
     this.#keepalive?.stop();
+    this.#rekey?.stop();
     this.#authenticator.close();
     const closed = this.#isReady ? new Error('the bastion closed the connection') : this.#turnedAway();
     this.#events.ended(this.#cause ?? closed, this.#table.lost());

@@ -188,6 +188,8 @@ export interface Protocol {
   channelFailure(remoteId: number): void;
   requestFailure(): void;
   ping(): void;
+  /** Begins an exchange of keys, unless one runs. */
+  rekey(): void;
   _handlers: Handlers;
   _kexinit: Buffer | undefined;
   _kex: { _remoteKexinit: Buffer | undefined; sessionID?: Buffer } | undefined;
@@ -223,6 +225,7 @@ const PROTOCOL_METHODS = [
   'channelFailure',
   'requestFailure',
   'ping',
+  'rekey',
 ] as const satisfies readonly (keyof Protocol)[];
 
 const HANDLER_NAMES = [

@@ -71,6 +71,11 @@ export class Transport {
     return this.#received + (this.#link?.native.received() ?? 0);
   }
 
+  /** Bytes sent so far. */
+  get sent(): number {
+    return this.socket.bytesWritten + (this.#link?.native.sent() ?? 0);
+  }
+
   /** Bytes that wait for the socket. */
   get queued(): number {
     return this.#link?.native.queued() ?? this.socket.writableLength;

@@ -6,20 +6,67 @@ import { digestOf } from './bytes.ts';
 import { PORTS } from './ports.ts';
 import { World } from './world.ts';
 
-const BYTES = 64 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** With the first two native code moves the bytes, with the last JavaScript does. */
+const CIPHERS = ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr'];
 
-for (const cipher of ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr']) {
-  test(`64 MiB both ways, new keys every 4 MiB, ${cipher}`, async () => {
-    const world = await World.create({ config: ['RekeyLimit 4M', `Ciphers ${cipher}`] });
-    const netproxy = world.netproxy();
-    try {
+interface Load {
+  readonly name: string;
+  /** Lines for sshd_config; flags of netproxy. */
+  readonly config?: readonly string[];
+  readonly flags?: readonly string[];
+  readonly ciphers?: readonly string[];
+  readonly bytes: number;
+  /** Goes on for at least so long, in exchanges of `bytes`. */
+  readonly ms?: number;
+  /** How often keys must have been agreed on at least after the login. */
+  readonly least: number;
+}
+
+const LOADS: readonly Load[] = [
+  { name: 'every 4 MiB by sshd', config: ['RekeyLimit 4M'], bytes: 64 * MIB, least: 10 },
+  { name: 'every 64 MiB by sshd', config: ['RekeyLimit 64M'], bytes: 256 * MIB, least: 2 },
+  {
+    name: 'every second by sshd',
+    config: ['RekeyLimit default 1'],
+    bytes: 64 * MIB,
+    ms: 4000,
+    least: 2,
+  },
+  {
+    name: 'every 100 ms by us',
+    flags: ['--rekey-interval', '100ms'],
+    bytes: 64 * MIB,
+    ms: 2000,
+    least: 5,
+  },
+  {
+    name: 'by both at once',
+    config: ['RekeyLimit 4M'],
+    flags: ['--rekey-interval', '20ms'],
+    bytes: 64 * MIB,
+    ms: 2000,
+    least: 10,
+  },
+];
+
+for (const { name, config = [], flags = [], bytes, ms = 0, least, ciphers = CIPHERS } of LOADS) {
+  for (const cipher of ciphers) {
+    test(`${bytes / MIB} MiB both ways, new keys ${name}, ${cipher}`, async (t) => {
+      const world = await World.create({ config: [...config, `Ciphers ${cipher}`, 'LogLevel DEBUG1'] });
+      t.after(() => world.close());
+      const netproxy = world.netproxy(...flags);
       await netproxy.ready();
-      const expected = { bytes: BYTES, digest: digestOf(BYTES) };
-      assert.deepEqual(await world.client('echo', LAB.target.v4, PORTS.echo, BYTES), expected);
+      const expected = { bytes, digest: digestOf(bytes) };
+      for (const end = performance.now() + ms; ;) {
+        assert.deepEqual(await world.client('echo', LAB.target.v4, PORTS.echo, bytes), expected);
+        if (performance.now() >= end) break;
+      }
+      const log = world.sshd.log();
+      const times = log.match(/SSH2_MSG_NEWKEYS received/g)?.length ?? 0;
+      assert.ok(times > least, `${times} times\n${netproxy.stderr.slice(-2000)}`);
+      assert.equal(log.match(/Accepted publickey/g)?.length, 1, netproxy.stderr.slice(-2000));
       assert.equal(await netproxy.stop(), 0);
-    } finally {
-      await netproxy.stop('SIGKILL');
-      await world.close();
-    }
-  });
+    });
+  }
 }

@@ -106,6 +106,7 @@ describe('a configuration in order', () => {
       keepAlive: 5_000,
       keepAliveMisses: 2,
       handshakeTimeout: 15_000,
+      rekeyInterval: 3_600_000,
       watch: true,
       log: { level: 'info', format: 'auto' },
       groups: [],
@@ -195,6 +196,7 @@ connectHold: 90000ms
       keepAlive: ['1s', '2s', '3s'],
       keepAliveMisses: ['3', '4', '5'],
       handshakeTimeout: ['1s', '2s', '3s'],
+      rekeyInterval: ['1s', '2s', '3s'],
     };
     const ids = Object.keys(values) as SettingId[];
     await fc.assert(
