@@ -76,7 +76,13 @@ async function run(
   // For a person or a test that asks a running netproxy what it holds.
   const tellState = (): void => {
     const memory = process.memoryUsage();
-    const counters = { ...engine.counters(), ...memory, udp: udp.counters, upstreams: upstreams.states };
+    const counters = {
+      ...engine.counters(),
+      ...memory,
+      udp: udp.counters,
+      dns: dns.counters,
+      upstreams: upstreams.states,
+    };
     const tell = (leaked?: number): void => log.warn({ ...counters, leaked }, 'state');
     keeper.leaked().then(tell, () => tell());
   };

@@ -228,8 +228,19 @@ export const DNS_IDLE_MS: number = 10 * SECOND_MS;
 /** Questions of one resolver that may wait for their answers; more are answered SERVFAIL at once. */
 export const DNS_QUERIES_MAX = 1024;
 
+/** Bytes of questions that may wait for their answers, of one resolver and of all. A question is mostly under
+ * 100 bytes, but may have 64 KiB. More are answered SERVFAIL at once. */
+export const DNS_RESOLVER_WAITING_MAX_BYTES: number = 1 * MIB;
+export const DNS_WAITING_MAX_BYTES: number = 4 * MIB;
+
 /** Resolvers in use at once; questions to more are answered SERVFAIL. A host has at most three. */
 export const DNS_RESOLVERS_MAX = 64;
+
+/** Milliseconds that the connect behind a ping may take: `ping` itself waits a second between two. */
+export const PING_PROBE_DEADLINE_MS: number = 3 * SECOND_MS;
+
+/** Connects for pings at once: a sweep of a network is not to fill the bastion with dials. */
+export const PING_PROBES_MAX = 16;
 
 /** Port of the connect that stands for a ping: the one that firewalls close least. */
 export const PING_PROBE_PORT = 443;

@@ -26,6 +26,7 @@ export class Resolver {
   #idle: NodeJS.Timeout | undefined;
   #nextId = Math.floor(Math.random() * IDS);
   #heard = false;
+  #waitingBytes = 0;
 
   /** `forget` is called when nothing is asked any more and the channel is closed. */
   constructor(dialer: Dialer, forget: () => void) {
@@ -37,6 +38,11 @@ export class Resolver {
     return this.#queries.size;
   }
 
+  /** Bytes of the questions that wait for their answers. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   ask(datagram: UdpDatagram, message: Message): void {
     clearTimeout(this.#idle);
     while (this.#queries.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % IDS;
@@ -45,6 +51,7 @@ export class Resolver {
     const timer = setTimeout(() => this.#late(id), DNS_QUERY_DEADLINE_MS);
     const query: Query = { datagram, message, timer, sent: 0 };
     this.#queries.set(id, query);
+    this.#waitingBytes += datagram.payload.length;
     if (this.#channel === undefined) this.#connect(datagram);
     else this.#send(id, query);
   }
@@ -53,6 +60,7 @@ export class Resolver {
     clearTimeout(this.#idle);
     for (const query of this.#queries.values()) clearTimeout(query.timer);
     this.#queries.clear();
+    this.#waitingBytes = 0;
     this.#dial?.cancel();
     this.#dial = undefined;
     const channel = this.#channel;
@@ -132,7 +140,10 @@ export class Resolver {
   }
 
   #remove(id: number): void {
-    clearTimeout(this.#queries.get(id)?.timer);
+    const query = this.#queries.get(id);
+    if (query === undefined) return;
+    clearTimeout(query.timer);
+    this.#waitingBytes -= query.datagram.payload.length;
     this.#queries.delete(id);
   }
 

@@ -4,7 +4,14 @@
  */
 import type { EchoRequest } from '../core/datagram.ts';
 import type { Dialer } from '../core/dialer.ts';
-import { PING_HOSTS_MAX, PING_PROBE_PORT, PING_VERDICT_MS, PING_WAITING_MAX } from '../core/limits.ts';
+import {
+  PING_HOSTS_MAX,
+  PING_PROBE_DEADLINE_MS,
+  PING_PROBE_PORT,
+  PING_PROBES_MAX,
+  PING_VERDICT_MS,
+  PING_WAITING_MAX,
+} from '../core/limits.ts';
 
 interface Host {
   /** Undefined while the probe is under way. */
@@ -15,6 +22,8 @@ interface Host {
 export class Ping {
   readonly #dialer: Dialer;
   readonly #hosts = new Map<string, Host>();
+  /** Connects under way. */
+  #probes = 0;
 
   constructor(dialer: Dialer) {
     this.#dialer = dialer;
@@ -27,7 +36,7 @@ export class Ping {
       answer(request, known.reachable);
     } else if (known !== undefined) {
       if (known.waiting.length < PING_WAITING_MAX) known.waiting.push(request);
-    } else if (this.#hosts.size < PING_HOSTS_MAX) {
+    } else if (this.#hosts.size < PING_HOSTS_MAX && this.#probes < PING_PROBES_MAX) {
       this.#probe(request);
     }
   }
@@ -35,13 +44,16 @@ export class Ping {
   #probe(request: EchoRequest): void {
     const host: Host = { reachable: undefined, waiting: [request] };
     this.#hosts.set(request.destination, host);
+    this.#probes++;
     const decided = (reachable: boolean): void => {
+      clearTimeout(deadline);
+      this.#probes--;
       host.reachable = reachable;
       for (const each of host.waiting.splice(0)) answer(each, reachable);
       setTimeout(() => this.#hosts.delete(request.destination), PING_VERDICT_MS).unref();
     };
     const target = { address: request.destination, port: PING_PROBE_PORT };
-    this.#dialer.dial(
+    const dial = this.#dialer.dial(
       target,
       { address: request.source, port: 0 },
       {
@@ -53,6 +65,10 @@ export class Ping {
         failed: ({ reason }) => decided(reason === 'refused'),
       },
     );
+    const deadline = setTimeout(() => {
+      dial.cancel();
+      decided(false);
+    }, PING_PROBE_DEADLINE_MS);
   }
 }
 

@@ -149,3 +149,15 @@ test('many questions at once are each given their own answer', async () => {
   );
   for (const { stdout } of asked) assert.equal(stdout.trim(), '192.0.2.99');
 });
+
+test('a resolver that says nothing is a failure before its client gives up, and a ping of it unreachable', async () => {
+  const [dig, ping] = await Promise.all([
+    run('dig', '+tries=1', '+time=8', `@${LAB.silent.v4}`, 'name.test'),
+    run('ping', '-c', '1', '-W', '8', LAB.silent.v4),
+  ]);
+  assert.match(dig.stdout, /status: SERVFAIL/);
+  assert.equal(ping.code, 1);
+  assert.match(ping.stdout, /Unreachable/);
+  const state = (await counters()) as unknown as { dns: { waiting: number; waitingBytes: number } };
+  assert.deepEqual([state.dns.waiting, state.dns.waitingBytes], [0, 0]);
+});
