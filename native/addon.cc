@@ -14,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openTun", Napi::Function::New(env, open_tun, "openTun"));
   exports.Set("connectTcp", Napi::Function::New(env, connect_tcp, "connectTcp"));
   exports.Set("watchNamespace", Napi::Function::New(env, watch_namespace, "watchNamespace"));
+  exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
   exports.Set("Engine", EngineObject::define(env));
   exports.Set("GcmSealer", SealerObject::define(env));
   exports.Set("GcmOpener", OpenerObject::define(env));

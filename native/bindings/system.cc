@@ -36,4 +36,16 @@ Napi::Value connect_tcp(const Napi::CallbackInfo& info) {
   }
 }
 
+Napi::Value socket_pair(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  try {
+    const auto ends = socket::pair();
+    auto result = Napi::Array::New(env, ends.size());
+    for (uint32_t at = 0; at < ends.size(); ++at) result.Set(at, ends[at]);
+    return result;
+  } catch (const std::system_error& error) {
+    throw system_error(env, error);
+  }
+}
+
 }  // namespace netproxy::bindings

@@ -58,4 +58,11 @@ int connect_tcp(const std::string& address, uint16_t port, const Options& option
   return fd;
 }
 
+std::array<int, 2> pair() {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    fail(-1, "socketpair");
+  return ends;
+}
+
 }  // namespace netproxy::socket

@@ -1,6 +1,8 @@
-// Netproxy's own sockets: marked, so that the namespace's routes let them out by the uplink.
+// Netproxy's own sockets: marked, so that the namespace's routes let them out by the uplink; and pairs, for
+// connections inside of connections.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -14,5 +16,8 @@ struct Options {
 // Starts a connect and returns the socket, which becomes writable, or fails, later. Throws
 // std::system_error for what fails at once.
 int connect_tcp(const std::string& address, uint16_t port, const Options& options);
+
+// Two ends of one local stream, neither blocking. Throws std::system_error.
+std::array<int, 2> pair();
 
 }  // namespace netproxy::socket

@@ -198,6 +198,9 @@ export const HEALTH_SICK_MS: number = 30 * SECOND_MS;
 /** Weight of a new sample in the smoothed round trip: four samples (20 s) take over most of it. */
 export const ROUND_TRIP_WEIGHT = 0.25;
 
+/** Bytes read at once of a connection that goes through a jump host: as much as two packets of a channel. */
+export const JUMP_BUFFER_BYTES: number = 64 * KIB;
+
 // --- Engine ------------------------------------------------------------------------------------
 
 /** Bytes queued towards the application above which the far end is no longer invited to send, and

@@ -129,6 +129,8 @@ export interface Native {
    * changed, whoever did it. Gives the function that ends it. Does not keep the process alive.
    */
   readonly watchNamespace: (onChange: () => void) => () => void;
+  /** Two non-blocking ends of one local stream (socketpair(2)), each the caller's to close. */
+  readonly socketPair: () => readonly [number, number];
   readonly GcmSealer: new (key: Uint8Array, iv: Uint8Array) => GcmSealer;
   readonly GcmOpener: new (key: Uint8Array, iv: Uint8Array) => GcmOpener;
   /**

@@ -54,6 +54,8 @@ export interface BastionOptions {
   readonly login: Login;
   readonly knownHosts: KnownHosts;
   readonly socketFactory: SocketFactory;
+  /** Name of the bastion that its connection goes through, if it does. */
+  readonly through?: string;
   /** The engine whose flows are carried; without one, JavaScript moves the bytes. */
   engine?(): NativeEngine | undefined;
   readonly log: Log;
@@ -154,6 +156,13 @@ export class Bastion implements Dialer {
   want(): void {
     this.#dialledAt = performance.now();
     this.#hurry();
+  }
+
+  /** What kept it from connecting may be over: tries again at once, unless it is connected or trying. */
+  wake(): void {
+    if (this.#retry === undefined || this.#stopped || this.#successor !== undefined) return;
+    clearTimeout(this.#retry.timer);
+    void this.#connect();
   }
 
   /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
@@ -292,7 +301,8 @@ export class Bastion implements Dialer {
     if (this.#everReady) this.#backSince = this.#readySince;
     this.#everReady = true;
     this.#targets.clear();
-    this.#setState('ready', `connected to ${endpoint.address} port ${endpoint.port}`);
+    const through = this.#options.through === undefined ? '' : ` through ${this.#options.through}`;
+    this.#setState('ready', `connected to ${endpoint.address} port ${endpoint.port}${through}`);
     this.#ready.resolve();
     for (const dial of this.#held.release()) this.#open(dial);
   }

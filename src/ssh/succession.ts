@@ -117,6 +117,12 @@ export class Succession implements Dialer, GroupMember {
     next.start();
   }
 
+  /** As `Bastion.wake`. */
+  wake(): void {
+    this.#current.wake();
+    this.#next?.wake();
+  }
+
   /** As `Bastion.want`. */
   want(): void {
     this.#current.want();

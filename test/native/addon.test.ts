@@ -119,3 +119,18 @@ test('a marked connect works on a socket that Node takes over, and a refused one
   const [error] = (await once(refused, 'error')) as [NodeJS.ErrnoException];
   assert.equal(error.code, 'ECONNREFUSED');
 });
+
+test('a socket pair carries bytes both ways, and its ends are closed by their sockets', async () => {
+  const before = openDescriptors();
+  const [left, right] = native
+    .socketPair()
+    .map((fd) => new net.Socket({ fd, readable: true, writable: true }));
+  left!.write('from the left');
+  right!.write('from the right');
+  const [[atRight], [atLeft]] = await Promise.all([once(right!, 'data'), once(left!, 'data')]);
+  assert.deepEqual([String(atRight), String(atLeft)], ['from the left', 'from the right']);
+  const closed = once(right!.resume(), 'close');
+  left!.destroy();
+  await closed;
+  assert.equal(openDescriptors(), before);
+});
