@@ -17,8 +17,10 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fetchNewerSshd, lacksNewerSshd } from './openssh.mjs';
 
 const NODE_MAJOR_MIN = 20;
+const DAY_MS = 24 * 3600 * 1000;
 
 /** Debian packages and what each is for. */
 const PACKAGES = {
@@ -43,6 +45,7 @@ const PACKAGES = {
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const runtimeDir = join(root, '.ci/runtime');
+/** Of what was built, and what was fetched beside. */
 const stampDir = join(root, 'node_modules/.cache/netproxy');
 
 /** The pinned Node. */
@@ -61,6 +64,7 @@ export function setup({ needRoot = false } = {}) {
     step('Debian packages', missingPackages, installPackages);
     step('pinned Node', () => staleTree(runtimeDir), () => npmInstall(runtimeDir));
     step('npm packages', () => staleTree(root), () => npmInstall(root));
+    newerSshd();
     stamped('ssh2 crypto', sshCryptoInputs(), sshCryptoFile(), () => buildNative('sshcrypto'));
     if (existsSync(join(root, 'native/binding.gyp'))) {
       stamped('native addon', addonInputs(), join(root, 'native/build/Release/netproxy.node'), () => buildNative('addon'));
@@ -192,6 +196,18 @@ function keepServicesStopped() {
       spawnSync('systemctl', ['disable', '--quiet', 'ssh.service', 'ssh.socket'], { stdio: 'ignore' });
     }
   };
+}
+
+/** Not needed for anything but a few more tests: where it cannot be had, they use the machine's sshd alone. */
+function newerSshd() {
+  const failed = join(stampDir, 'openssh-failed');
+  const reason = lacksNewerSshd(stampDir);
+  if (reason === undefined || (existsSync(failed) && Date.now() - statSync(failed).mtimeMs < DAY_MS)) return;
+  console.log(`setup: newer OpenSSH for tests: ${reason}`);
+  mkdirSync(stampDir, { recursive: true });
+  const trouble = fetchNewerSshd(stampDir);
+  if (trouble !== undefined) writeFileSync(failed, `${trouble}\n`);
+  console.log(`setup: newer OpenSSH for tests: ${trouble === undefined ? 'done' : `not to be had here: ${trouble}`}`);
 }
 
 // --- npm -----------------------------------------------------------------------------------------

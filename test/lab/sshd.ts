@@ -5,6 +5,7 @@
 import { execFile, spawn } from 'node:child_process';
 import {
   appendFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -21,7 +22,23 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-const SSHD = '/usr/sbin/sshd';
+/** An OpenSSH server: the machine's, or one that is unpacked below `root`. */
+export interface SshdBuild {
+  readonly name: string;
+  readonly root: string;
+}
+
+const MACHINE: SshdBuild = { name: 'the machine', root: '' };
+
+/** The machine's, and a newer one when `npm run setup` could fetch it. */
+export const SSHD_BUILDS: readonly SshdBuild[] = [
+  MACHINE,
+  {
+    name: 'newer',
+    root: path.resolve(import.meta.dirname, '../../node_modules/.cache/netproxy/openssh'),
+  },
+].filter(({ root }) => existsSync(`${root}/usr/sbin/sshd`));
+
 /** sshd refuses to start without its privilege separation directory. */
 const PRIVSEP_DIRECTORY = '/run/sshd';
 const READY_DEADLINE_MS = 10_000;
@@ -41,6 +58,8 @@ export interface SshdOptions {
   readonly names?: readonly string[];
   /** PAM asks for this password, by a service of the server's own; the machine's accounts stay as they are. */
   readonly password?: string;
+  /** Which OpenSSH; the machine's by default. */
+  readonly build?: SshdBuild;
   /** False prepares everything and leaves the server down until `start()`; true by default. */
   readonly start?: boolean;
 }
@@ -87,8 +106,10 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const names = [address, ...(options.names ?? [])].map((name) => (port === 22 ? name : `[${name}]:${port}`));
   writeFileSync(file('known_hosts'), `${names.join(',')} ${hostKey}\n`);
   if (options.password !== undefined) makePamService(file('pam.d'), directory, options.password);
+  const build = options.build ?? MACHINE;
   const config = [
     ...(options.config ?? []),
+    ...partsOf(build),
     ...(options.password === undefined ? [] : PAM_CONFIG),
     `Port ${port}`,
     `ListenAddress ${address}`,
@@ -106,7 +127,10 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   writeFileSync(file('sshd_config'), `${config.join('\n')}\n`);
   writeFileSync(file('log'), '');
 
-  const server = new LabSshd(directory, address, port, options.netns, options.password !== undefined);
+  const server = new LabSshd(directory, address, port, options.netns, {
+    pam: options.password !== undefined,
+    program: `${build.root}/usr/sbin/sshd`,
+  });
   if (options.start !== false) await server.start();
   return server;
 }
@@ -140,18 +164,37 @@ session required pam_permit.so
   );
 }
 
+/** From 9.8 on sshd consists of several programs, whose places are compiled in. */
+const hasParts = ({ root }: SshdBuild): boolean => existsSync(`${root}/usr/lib/openssh/sshd-session`);
+
+/** Those that know PerSourcePenalties, as 9.8 and newer do. */
+export const PUNISHING_BUILDS: readonly SshdBuild[] = SSHD_BUILDS.filter(hasParts);
+
+function partsOf({ root }: SshdBuild): string[] {
+  const folder = `${root}/usr/lib/openssh`;
+  const parts = { SshdSessionPath: 'sshd-session', SshdAuthPath: 'sshd-auth' };
+  return Object.entries(parts).flatMap(([keyword, name]) =>
+    root !== '' && existsSync(`${folder}/${name}`) ? [`${keyword} ${folder}/${name}`] : [],
+  );
+}
+
+interface How {
+  readonly pam: boolean;
+  readonly program: string;
+}
+
 class LabSshd implements Sshd {
   readonly directory: string;
   readonly address: string;
   readonly port: number;
   readonly user: string;
   readonly #netns: string | undefined;
-  readonly #pam: boolean;
+  readonly #how: How;
   #child: ChildProcess | undefined;
   readonly #onExit = (): void => this.#killAll();
 
-  constructor(directory: string, address: string, port: number, netns: string | undefined, pam: boolean) {
-    this.#pam = pam;
+  constructor(directory: string, address: string, port: number, netns: string | undefined, how: How) {
+    this.#how = how;
     this.directory = directory;
     this.address = address;
     this.port = port;
@@ -194,8 +237,8 @@ class LabSshd implements Sshd {
       'setpriv',
       '--pdeathsig',
       'KILL',
-      ...(this.#pam ? this.#inOwnMounts() : []),
-      SSHD,
+      ...(this.#how.pam ? this.#inOwnMounts() : []),
+      this.#how.program,
       '-D',
       '-f',
       this.configFile,
@@ -277,6 +320,8 @@ class LabSshd implements Sshd {
       'timeout',
       String(PROBE_DEADLINE_MS / 1000),
       'bash',
+      // With a socket for its input it takes itself for a remote shell, and would read ~/.bashrc.
+      '--norc',
       '-c',
       'exec 3<>"/dev/tcp/$0/$1" && head -c 4 <&3',
       this.address,

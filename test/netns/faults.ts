@@ -200,7 +200,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
       await dropAll(world);
       await sshd.start();
       const hold = `until exec 3<>/dev/tcp/${LAB.bastion.v4}/${sshd.port} && read -ru 3 words && [[ $words == SSH-* ]]; do sleep 0.05; done; echo held; sleep 600`;
-      const squatter = lab.bastion.spawn(['bash', '-c', hold], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const squatter = lab.bastion.spawn(['bash', '--norc', '-c', hold], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
       undo.set(world, () => void squatter.kill('SIGKILL'));
       await once(squatter.stdout!, 'data');
       await passAll(world);

@@ -1,10 +1,13 @@
 /** Keys that change under full load: no byte may be lost, repeated or sent under the wrong key. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { LAB } from '../lab/namespaces.ts';
 import { digestOf } from './bytes.ts';
 import { PORTS } from './ports.ts';
+import { SSHD_BUILDS } from '../lab/sshd.ts';
 import { World } from './world.ts';
+import type { WorldOptions } from './world.ts';
 
 const MIB = 1024 * 1024;
 /** With the first two native code moves the bytes, with the last JavaScript does. */
@@ -15,7 +18,6 @@ interface Load {
   /** Lines for sshd_config; flags of netproxy. */
   readonly config?: readonly string[];
   readonly flags?: readonly string[];
-  readonly ciphers?: readonly string[];
   readonly bytes: number;
   /** Goes on for at least so long, in exchanges of `bytes`. */
   readonly ms?: number;
@@ -23,6 +25,7 @@ interface Load {
   readonly least: number;
 }
 
+const BOTH = 'by both at once';
 const LOADS: readonly Load[] = [
   { name: 'every 4 MiB by sshd', config: ['RekeyLimit 4M'], bytes: 64 * MIB, least: 10 },
   { name: 'every 64 MiB by sshd', config: ['RekeyLimit 64M'], bytes: 256 * MIB, least: 2 },
@@ -41,7 +44,7 @@ const LOADS: readonly Load[] = [
     least: 5,
   },
   {
-    name: 'by both at once',
+    name: BOTH,
     config: ['RekeyLimit 4M'],
     flags: ['--rekey-interval', '20ms'],
     bytes: 64 * MIB,
@@ -50,23 +53,40 @@ const LOADS: readonly Load[] = [
   },
 ];
 
-for (const { name, config = [], flags = [], bytes, ms = 0, least, ciphers = CIPHERS } of LOADS) {
-  for (const cipher of ciphers) {
-    test(`${bytes / MIB} MiB both ways, new keys ${name}, ${cipher}`, async (t) => {
-      const world = await World.create({ config: [...config, `Ciphers ${cipher}`, 'LogLevel DEBUG1'] });
-      t.after(() => world.close());
-      const netproxy = world.netproxy(...flags);
-      await netproxy.ready();
-      const expected = { bytes, digest: digestOf(bytes) };
-      for (const end = performance.now() + ms; ;) {
-        assert.deepEqual(await world.client('echo', LAB.target.v4, PORTS.echo, bytes), expected);
-        if (performance.now() >= end) break;
-      }
-      const log = world.sshd.log();
-      const times = log.match(/SSH2_MSG_NEWKEYS received/g)?.length ?? 0;
-      assert.ok(times > least, `${times} times\n${netproxy.stderr.slice(-2000)}`);
-      assert.equal(log.match(/Accepted publickey/g)?.length, 1, netproxy.stderr.slice(-2000));
-      assert.equal(await netproxy.stop(), 0);
-    });
+async function show(
+  { config = [], flags = [], bytes, ms = 0, least }: Load,
+  t: TestContext,
+  more: WorldOptions,
+): Promise<void> {
+  const world = await World.create({
+    ...more,
+    config: [...config, ...(more.config ?? []), 'LogLevel DEBUG1'],
+  });
+  t.after(() => world.close());
+  const netproxy = world.netproxy(...flags);
+  await netproxy.ready();
+  const expected = { bytes, digest: digestOf(bytes) };
+  for (const end = performance.now() + ms; ;) {
+    assert.deepEqual(await world.client('echo', LAB.target.v4, PORTS.echo, bytes), expected);
+    if (performance.now() >= end) break;
+  }
+  const log = world.sshd.log();
+  const times = log.match(/SSH2_MSG_NEWKEYS received/g)?.length ?? 0;
+  assert.ok(times > least, `${times} times\n${netproxy.stderr.slice(-2000)}`);
+  assert.equal(log.match(/Accepted publickey/g)?.length, 1, netproxy.stderr.slice(-2000));
+  assert.equal(await netproxy.stop(), 0);
+}
+
+for (const load of LOADS) {
+  for (const cipher of CIPHERS) {
+    test(`${load.bytes / MIB} MiB both ways, new keys ${load.name}, ${cipher}`, (t) =>
+      show(load, t, { config: [`Ciphers ${cipher}`] }));
+  }
+}
+
+for (const build of SSHD_BUILDS.slice(1)) {
+  for (const load of LOADS.filter(({ name }) => name === BOTH)) {
+    test(`${load.bytes / MIB} MiB both ways, new keys ${load.name}, another OpenSSH`, (t) =>
+      show(load, t, { build }));
   }
 }

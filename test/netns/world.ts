@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { createLab, LAB, waitFor, waitForPort } from '../lab/namespaces.ts';
 import type { Lab } from '../lab/namespaces.ts';
 import { startSshd } from '../lab/sshd.ts';
-import type { Sshd } from '../lab/sshd.ts';
+import type { Sshd, SshdBuild } from '../lab/sshd.ts';
 import { PORTS } from './ports.ts';
 
 const main = resolve(import.meta.dirname, '../../dist/main.js');
@@ -46,6 +46,13 @@ export class Netproxy {
   }
 }
 
+export interface WorldOptions {
+  readonly sshd?: boolean;
+  readonly config?: readonly string[];
+  readonly password?: string;
+  readonly build?: SshdBuild;
+}
+
 export class World {
   readonly lab: Lab;
   readonly sshd: Sshd;
@@ -56,15 +63,14 @@ export class World {
     this.sshd = sshd;
   }
 
-  static async create(
-    options: { sshd?: boolean; config?: readonly string[]; password?: string } = {},
-  ): Promise<World> {
+  static async create(options: WorldOptions = {}): Promise<World> {
     const lab = await createLab();
     const sshd = await startSshd({
       netns: lab.bastion.name,
       address: LAB.bastion.v4,
       start: options.sshd ?? true,
       config: options.config ?? [],
+      ...(options.build === undefined ? {} : { build: options.build }),
       ...(options.password === undefined ? {} : { password: options.password }),
     });
     const targets = lab.target.spawn([process.execPath, join(import.meta.dirname, 'target.ts')], {

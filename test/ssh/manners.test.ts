@@ -1,12 +1,12 @@
 /** What a real sshd is spared, and what it says when it wants fewer connections. */
 import assert from 'node:assert/strict';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SSH_TURNED_AWAY_FIRST_MS } from '../../src/core/limits.ts';
 import { waitFor } from '../lab/namespaces.ts';
-import { startSshd as startLabSshd } from '../lab/sshd.ts';
+import { PUNISHING_BUILDS, startSshd as startLabSshd } from '../lab/sshd.ts';
 import type { SocketFactory } from '../../src/ssh/transport.ts';
 import type { Sshd, SshdOptions } from '../lab/sshd.ts';
 import {
@@ -141,6 +141,27 @@ test('a server that lets us in and throws us out is not hammered', async () => {
   );
   assert.ok(waits[1]! >= LEAST_MS && waits[2]! >= 2 * LEAST_MS, waits.join(' '));
 });
+
+for (const build of PUNISHING_BUILDS) {
+  test('PerSourcePenalties: a server that punishes us is waited for', async () => {
+    const sshd = await startSshd({ build, config: ['PerSourcePenalties authfail:4s noauth:1s min:4s'] });
+    const keys = readFileSync(sshd.authorizedKeysFile);
+    writeFileSync(sshd.authorizedKeysFile, '\n');
+    const log = new LogLines();
+    const attempts = new Attempts();
+    const { socketFactory } = attempts;
+    const bastion = bastionFor(sshd, { log, socketFactory, persistent: true });
+    bastion.start();
+    await said(log, /refused user/);
+    writeFileSync(sshd.authorizedKeysFile, keys);
+    await said(log, /before the login: Not allowed at this time/);
+    await said(log, /bastion is ready/);
+    assert.ok(
+      attempts.waits.every((ms) => ms >= LEAST_MS),
+      attempts.waits.join(' '),
+    );
+  });
+}
 
 test('a listener that says nothing is given up within the time for a greeting', async () => {
   const silent = await listen(() => {});
