@@ -60,6 +60,8 @@ export interface SshdOptions {
   readonly password?: string;
   /** Which OpenSSH; the machine's by default. */
   readonly build?: SshdBuild;
+  /** File descriptors that each of its processes may have. */
+  readonly descriptors?: number;
   /** False prepares everything and leaves the server down until `start()`; true by default. */
   readonly start?: boolean;
 }
@@ -128,6 +130,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   writeFileSync(file('log'), '');
 
   const server = new LabSshd(directory, address, port, options.netns, {
+    descriptors: options.descriptors,
     pam: options.password !== undefined,
     program: `${build.root}/usr/sbin/sshd`,
   });
@@ -179,6 +182,7 @@ function partsOf({ root }: SshdBuild): string[] {
 }
 
 interface How {
+  readonly descriptors: number | undefined;
   readonly pam: boolean;
   readonly program: string;
 }
@@ -237,6 +241,7 @@ class LabSshd implements Sshd {
       'setpriv',
       '--pdeathsig',
       'KILL',
+      ...(this.#how.descriptors === undefined ? [] : ['prlimit', `--nofile=${this.#how.descriptors}`]),
       ...(this.#how.pam ? this.#inOwnMounts() : []),
       this.#how.program,
       '-D',
