@@ -35,6 +35,7 @@ export interface Connection {
 /** What a bastion is doing, for people and for metrics. */
 export interface UpstreamState extends Pick<BastionStatus, 'state' | 'reason'> {
   readonly name: string;
+  readonly connections: number;
   /** Channels and opens under way. */
   readonly channels: number;
 }
@@ -42,7 +43,7 @@ export interface UpstreamState extends Pick<BastionStatus, 'state' | 'reason'> {
 type Settings = Config['bastions'][number];
 
 /** Settings that a connection is made with, and among them those that say which server is the right one. */
-const CONNECTION = /^(bastions\[0\]\.(?!name$)|keepAlive|handshakeTimeout|rekeyInterval)/;
+const CONNECTION = /^(bastions\[0\]\.(?!(name|maxConnections)$)|keepAlive|handshakeTimeout|rekeyInterval)/;
 const TRUST = /^bastions\[0\]\.(host|port|knownHostsFile)$/;
 
 /** Name of the group of all bastions, in logs; none in the configuration can have it. */
@@ -100,7 +101,7 @@ export class Upstreams {
   get states(): readonly UpstreamState[] {
     return [...this.#bastions].map(([name, { succession }]) => {
       const { state, reason } = succession.status;
-      return { name, state, reason, channels: succession.size };
+      return { name, state, reason, connections: succession.connections, channels: succession.size };
     });
   }
 
@@ -146,8 +147,13 @@ export class Upstreams {
       this.#add(member);
       member.succession.start();
     }
-    const waits = { connectHoldMs: next.connectHold, dialTimeoutMs: next.dialTimeout };
-    for (const { succession } of this.#bastions.values()) succession.adjust(waits);
+    for (const { succession, settings } of this.#bastions.values()) {
+      succession.adjust({
+        connectHoldMs: next.connectHold,
+        dialTimeoutMs: next.dialTimeout,
+        maxConnections: settings.maxConnections,
+      });
+    }
     this.#regroup();
     const kept = new Set(next.bastions.map(({ name }) => name));
     for (const name of this.#bastions.keys()) if (!kept.has(name)) this.#retire(name);
@@ -224,6 +230,7 @@ export class Upstreams {
       log,
       connectHoldMs: config.connectHold,
       dialTimeoutMs: config.dialTimeout,
+      maxConnections: settings.maxConnections,
       keepAliveMs: config.keepAlive,
       keepAliveMisses: config.keepAliveMisses,
       handshakeTimeoutMs: config.handshakeTimeout,

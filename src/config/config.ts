@@ -19,6 +19,7 @@ export interface BastionConfig {
   /** None: those that have what they need, in the usual order. */
   readonly auth: readonly AuthMethod[];
   readonly knownHostsFile: string;
+  readonly maxConnections: number;
 }
 
 /** Which healthy bastion of a group a connect uses. */

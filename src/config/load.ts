@@ -213,6 +213,7 @@ class Loader {
         keyboardInteractiveFile: value('bastions[].keyboardInteractiveFile'),
         auth: values(auth),
         knownHostsFile: value('bastions[].knownHostsFile'),
+        maxConnections: value('bastions[].maxConnections'),
       };
       this.#checkName('bastion', bastion.name, this.#where('bastions[].name', given) ?? where);
       if (!complete) return { ...bastion, credentials: undefined };

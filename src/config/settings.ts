@@ -4,6 +4,7 @@
  */
 import {
   CONNECT_HOLD_MS,
+  POOL_CONNECTIONS_MAX,
   SSH_HANDSHAKE_DEADLINE_MS,
   SSH_KEEPALIVE_INTERVAL_MS,
   SSH_KEEPALIVE_MISSES,
@@ -66,6 +67,7 @@ export interface SettingValues {
   'bastions[].keyboardInteractiveFile': string;
   'bastions[].auth': AuthMethod;
   'bastions[].knownHostsFile': string;
+  'bastions[].maxConnections': number;
   'groups[].name': string;
   'groups[].bastions': string;
   'groups[].policy': GroupPolicy;
@@ -227,6 +229,16 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     required: true,
     group: 'Bastion',
     description: 'known_hosts file that the host key of the bastion must be in.',
+  },
+  'bastions[].maxConnections': {
+    key: 'bastions[].maxConnections',
+    flag: 'max-connections',
+    env: 'NETPROXY_MAX_CONNECTIONS',
+    kind: kind.integer('COUNT', 1, 64, 'a number'),
+    default: String(POOL_CONNECTIONS_MAX),
+    group: 'Bastion',
+    description:
+      'Connections to the bastion at once, at most; further ones are made only while the others carry many flows.',
   },
   'groups[].name': {
     key: 'groups[].name',

@@ -6,6 +6,8 @@ export interface DialFailure {
   readonly reason: RejectReason;
   /** The far end's own words, or ours; for people, never parsed. */
   readonly message: string;
+  /** The upstream's own doing, not the target's: another upstream may well open it. */
+  readonly upstream?: true;
 }
 
 /** How a channel ended. `finished`: both directions ended in order. */

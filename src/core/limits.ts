@@ -175,6 +175,30 @@ export const SSH_DRAINING_MAX = 4;
 /** Milliseconds between looks at whether the last flow of such a connection has ended. */
 export const SSH_DRAIN_POLL_MS: number = 500;
 
+/** Channels of one connection above which another one is made, until the server shows that it allows fewer.
+ * Each takes a file descriptor of sshd's, of which it has 1,024 by default, and three for what it runs. */
+export const POOL_CHANNELS_MAX = 450;
+
+/** Part of that limit at which the next connection is begun, so that it is there when the limit is reached. */
+export const POOL_GROW_PART = 0.75;
+
+/** Connections to one bastion; sshd lets ten log in at once (MaxStartups), from all of its clients. */
+export const POOL_CONNECTIONS_MAX = 4;
+
+/** Milliseconds without a channel after which a connection beside the first ends, and between looks at that. */
+export const POOL_IDLE_MS: number = 60 * SECOND_MS;
+export const POOL_SWEEP_MS: number = 5 * SECOND_MS;
+
+/** Milliseconds between looks for room while opens wait for it. */
+export const POOL_POLL_MS = 50;
+
+/** Channels below which a refusal that sshd gives no reason for is no sign of a lack of file descriptors. */
+export const SHORTAGE_CHANNELS_MIN = 32;
+
+/** Channels that are left free below a number at which the server refused one, and the least that is kept to. */
+export const SHORTAGE_MARGIN = 2;
+export const SHORTAGE_FLOOR = 8;
+
 /** Milliseconds that the names of further bastions may take at the start once one has an address: a resolver
  * that does not answer keeps getaddrinfo(3) for 10 s and more. */
 export const RESOLVE_OTHERS_MS: number = 1 * SECOND_MS;

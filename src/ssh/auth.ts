@@ -47,6 +47,7 @@ export class Authenticator implements AuthEvents {
   #tries = 0;
   /** The server was asked what it takes. */
   #asked = false;
+  #attended = false;
   #rounds = 0;
   #answered = 0;
   #over = false;
@@ -62,6 +63,11 @@ export class Authenticator implements AuthEvents {
     if (this.#over || this.#current === undefined) return undefined;
     this.#current.outcome = 'refused';
     return this.#refusal(printable(words));
+  }
+
+  /** A person was asked at the terminal. */
+  get attended(): boolean {
+    return this.#attended;
   }
 
   /** The connection is over: nobody is asked any longer. */
@@ -264,6 +270,7 @@ export class Authenticator implements AuthEvents {
     const { login } = this.#connection;
     if (login.terminal === undefined) throw new Error('there is no terminal to ask on');
     this.#connection.waiting(true);
+    this.#attended = true;
     const answer = await login.terminal.ask(prompt, echo, this.#abort.signal);
     if (!this.#over) this.#connection.waiting(false);
     return answer;

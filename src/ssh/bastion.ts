@@ -7,7 +7,7 @@ import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
 import {
   CONNECT_HOLD_MS,
-  SSH_CLOSE_DEADLINE_MS,
+  POOL_CONNECTIONS_MAX,
   SSH_DEMAND_MS,
   SSH_DRAIN_DEADLINE_MS,
   SSH_DRAIN_POLL_MS,
@@ -15,6 +15,7 @@ import {
   SSH_RECONNECT_DEMAND_MS,
   SSH_STABLE_MS,
 } from '../core/limits.ts';
+import { withFields } from '../core/log.ts';
 import type { Log } from '../core/log.ts';
 import type { NativeEngine } from '../core/native.ts';
 import { Backoff } from './backoff.ts';
@@ -26,6 +27,7 @@ import { HeldDials } from './held.ts';
 import { hostKeyError } from './host-key-error.ts';
 import type { KnownHosts } from './known-hosts.ts';
 import type { Login } from './login.ts';
+import { Pool } from './pool.ts';
 import { Session } from './session.ts';
 import { Targets } from './targets.ts';
 import type { SocketFactory } from './transport.ts';
@@ -70,10 +72,15 @@ export interface BastionOptions {
   readonly handshakeTimeoutMs?: number;
   /** Milliseconds after which a connection gets new keys; 0 for never by the clock. */
   readonly rekeyIntervalMs?: number;
+  /** Connections at once, at most. */
+  readonly maxConnections?: number;
   /** Goes on trying also after an error that only a change can cure, be it one of the server's. */
   readonly persistent?: boolean;
   onState?(status: BastionStatus): void;
 }
+
+/** What may change without a new connection. */
+export type Adjustable = Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs' | 'maxConnections'>;
 
 /** Errors that no second attempt can cure. */
 const FATAL_CODES: ReadonlySet<string> = new Set([
@@ -89,7 +96,7 @@ const NO_ANSWER: DialFailure = { reason: 'host-unreachable', message: 'the targe
 const NO_BASTION: DialFailure = { reason: 'host-unreachable', message: 'the bastion is not connected' };
 const STOPPED: DialFailure = { reason: 'network-unreachable', message: 'netproxy is stopping' };
 
-/** A bastion: keeps one SSH connection up, and dials through it. */
+/** A bastion: keeps an SSH connection up, more of them under load, and dials through them. */
 export class Bastion implements Dialer {
   #options: BastionOptions;
   readonly #backoff = new Backoff();
@@ -97,7 +104,11 @@ export class Bastion implements Dialer {
   readonly #held = new HeldDials();
   readonly #ready = Promise.withResolvers<void>();
   readonly #watch: CertificateWatch;
+  readonly #pool: Pool<Session>;
+  /** Being made while there is no other. */
   #session: Session | undefined;
+  /** The address of the last connection that was made. */
+  #endpoint: Endpoint | undefined;
   #status: BastionStatus = { state: 'connecting', reason: 'not started' };
   #everReady = false;
   #readySince = 0;
@@ -109,7 +120,6 @@ export class Bastion implements Dialer {
   #retry: { timer: NodeJS.Timeout; at: number; after: AttemptFailure } | undefined;
   #dialledAt = -Infinity;
   #stopped = false;
-  #closed: (() => void) | undefined;
   /** Takes the dials over, once new flows do not come here any more. */
   #successor: DialTaker | undefined;
   #down: (() => void) | undefined;
@@ -118,6 +128,16 @@ export class Bastion implements Dialer {
     this.#options = options;
     this.#watch = new CertificateWatch(options.login.certificates, options.user, options.log);
     this.#targets = new Targets(options.log);
+    this.#pool = new Pool({
+      log: withFields(options.log, { bastion: options.name }),
+      connect: () => this.#sessionTo(this.#endpoint!),
+      send: (session, dial) => {
+        dial.within(this.#options.dialTimeoutMs ?? SSH_OPEN_DEADLINE_MS, NO_ANSWER);
+        session.open(dial);
+      },
+      holdMs: () => this.#options.connectHoldMs ?? CONNECT_HOLD_MS,
+      most: () => this.#options.maxConnections ?? POOL_CONNECTIONS_MAX,
+    });
     // Whoever wants to know asks `whenReady`; nobody asking is no error.
     this.#ready.promise.catch(() => {});
   }
@@ -128,7 +148,11 @@ export class Bastion implements Dialer {
 
   /** Channels and opens under way. */
   get size(): number {
-    return this.#session?.size ?? 0;
+    return this.#pool.size;
+  }
+
+  get connections(): number {
+    return this.#pool.sessions.length;
   }
 
   /** Connects, and from then on reconnects whenever the connection is lost. */
@@ -167,7 +191,7 @@ export class Bastion implements Dialer {
 
   /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
   get roundTripMs(): number | undefined {
-    return this.#session?.roundTripMs;
+    return this.#pool.sessions[0]?.roundTripMs;
   }
 
   /** Since when it has been healthy (`Candidate`). What was never lost has been so always. */
@@ -175,18 +199,18 @@ export class Bastion implements Dialer {
     return Math.max(this.#backSince, this.#targets.health.sickUntil);
   }
 
-  /** New waits, for dials from now on. */
-  adjust(waits: Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs'>): void {
+  /** New waits and bounds, from now on. */
+  adjust(waits: Adjustable): void {
     this.#options = { ...this.#options, ...waits };
   }
 
   /** Whether the server would be accepted under other settings. True when there is none, or it is another. */
   trustedBy({ hostName, port, knownHosts }: BastionOptions): boolean {
     if (hostName !== this.#options.hostName || port !== this.#options.port) return true;
-    const blob = this.#session?.hostKey;
-    return (
-      blob === undefined ||
-      hostKeyError(knownHosts.check(hostName, port, blob), hostName, port, blob) === undefined
+    return this.#pool.sessions.every(
+      ({ hostKey: blob }) =>
+        blob === undefined ||
+        hostKeyError(knownHosts.check(hostName, port, blob), hostName, port, blob) === undefined,
     );
   }
 
@@ -196,9 +220,9 @@ export class Bastion implements Dialer {
     if (this.#status.state !== 'ready') process.nextTick(() => this.#tellDown());
   }
 
-  /** Ends the connection at once. */
+  /** Ends all connections at once. */
   cut(cause: Error): void {
-    this.#session?.destroy(cause);
+    for (const session of this.#pool.sessions) session.destroy(cause);
   }
 
   /**
@@ -208,7 +232,7 @@ export class Bastion implements Dialer {
   async retire(successor: DialTaker): Promise<void> {
     this.#successor = successor;
     clearTimeout(this.#retry?.timer);
-    for (const dial of this.#held.release()) this.#passOn(dial, successor);
+    for (const dial of [...this.#held.release(), ...this.#pool.release()]) this.#passOn(dial, successor);
     const deadline = performance.now() + SSH_DRAIN_DEADLINE_MS;
     while (!this.#stopped && this.size > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, SSH_DRAIN_POLL_MS));
@@ -219,6 +243,7 @@ export class Bastion implements Dialer {
   /** Takes a dial over, new or from another bastion. */
   adopt(dial: PendingDial): void {
     if (dial.over) return;
+    dial.handTo(() => {});
     this.#dialledAt = performance.now();
     if (this.#status.state === 'ready') this.#open(dial);
     else this.#hold(dial);
@@ -230,22 +255,14 @@ export class Bastion implements Dialer {
     down?.();
   }
 
-  /** Ends the connection in order. Held dials fail, channels end as `upstream-lost`. */
+  /** Ends all connections in order. Held dials fail, channels end as `upstream-lost`. */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#watch.stop();
     clearTimeout(this.#retry?.timer);
-    for (const dial of this.#held.release()) dial.fail(STOPPED);
-    const session = this.#session;
-    if (session !== undefined) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#closed = resolve;
-      session.close();
-      const timer = setTimeout(() => session.destroy(new Error('closed by us')), SSH_CLOSE_DEADLINE_MS);
-      await promise;
-      clearTimeout(timer);
-    }
+    for (const dial of [...this.#held.release(), ...this.#pool.release()]) dial.fail(STOPPED);
+    await Promise.all([this.#session?.close(), this.#pool.close()]);
     this.#setState('down', 'stopped');
   }
 
@@ -255,8 +272,7 @@ export class Bastion implements Dialer {
       process.nextTick(() => dial.fail(known));
       return;
     }
-    dial.within(this.#options.dialTimeoutMs ?? SSH_OPEN_DEADLINE_MS, NO_ANSWER);
-    this.#session!.open(dial);
+    this.#pool.open(dial);
   }
 
   #hold(dial: PendingDial): void {
@@ -280,23 +296,35 @@ export class Bastion implements Dialer {
     this.#retry = undefined;
     try {
       const endpoints = await this.#options.endpoints();
-      if (this.#stopped || this.#successor !== undefined) return;
+      if (this.#stopped || this.#successor !== undefined || this.connections > 0) return;
       const endpoint = endpoints[this.#attempt++ % Math.max(endpoints.length, 1)];
       if (endpoint === undefined) throw new Error(`${this.#options.hostName} has no address`);
-      const session: Session = new Session(
-        { ...this.#options, endpoint, outcomes: this.#targets },
-        {
-          ready: () => this.#connected(endpoint),
-          ended: (error, unanswered) => this.#lost(session, error, unanswered),
-        },
-      );
-      this.#session = session;
+      this.#session = this.#sessionTo(endpoint);
     } catch (error) {
       this.#failed(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
-  #connected(endpoint: Endpoint): void {
+  #sessionTo(endpoint: Endpoint): Session {
+    const session: Session = new Session(
+      { ...this.#options, endpoint, outcomes: this.#targets },
+      {
+        ready: () => this.#connected(session, endpoint),
+        refused: (dial, failure, used) => this.#pool.refused(dial, failure, used),
+        ended: (error, unanswered) => this.#lost(session, error, unanswered),
+      },
+    );
+    return session;
+  }
+
+  #connected(session: Session, endpoint: Endpoint): void {
+    const first = this.connections === 0;
+    if (this.#session === session) this.#session = undefined;
+    this.#endpoint = endpoint;
+    this.#pool.add(session);
+    if (!first) return;
+    clearTimeout(this.#retry?.timer);
+    this.#retry = undefined;
     this.#readySince = performance.now();
     if (this.#everReady) this.#backSince = this.#readySince;
     this.#everReady = true;
@@ -308,10 +336,21 @@ export class Bastion implements Dialer {
   }
 
   #lost(session: Session, error: Error, unanswered: PendingDial[]): void {
-    if (this.#session === session) this.#session = undefined;
+    const making = this.#session === session;
+    if (making) this.#session = undefined;
+    const what = this.#pool.remove(session, error);
     if (this.#stopped) {
       for (const dial of unanswered) dial.fail(STOPPED);
-      this.#closed?.();
+      return;
+    }
+    // The other connections go on, and so does the bastion.
+    if (this.connections > 0 || (!making && what !== 'used')) {
+      if (what === 'used')
+        this.#options.log.warn({ bastion: this.#options.name }, `a connection was lost: ${error.message}`);
+      for (const dial of unanswered) {
+        if (this.#successor === undefined) this.adopt(dial);
+        else this.#passOn(dial, this.#successor);
+      }
       return;
     }
     const wasReady = this.#status.state === 'ready';
@@ -321,7 +360,7 @@ export class Bastion implements Dialer {
       for (const dial of unanswered) this.#passOn(dial, this.#successor);
       return;
     }
-    for (const dial of unanswered) this.#hold(dial);
+    for (const dial of [...unanswered, ...this.#pool.drain()]) this.#hold(dial);
     const stable = wasReady && performance.now() - this.#readySince >= SSH_STABLE_MS;
     if (stable) {
       this.#brief = 0;

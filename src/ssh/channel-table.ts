@@ -5,6 +5,7 @@ import type { ChannelHost } from './channel.ts';
 import type { PendingDial } from './dial.ts';
 import type { Link } from './link.ts';
 import { openFailure } from './open-failure.ts';
+import type { OpenFailure } from './open-failure.ts';
 import { OpenQueue } from './opens.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { OpenOutcomes } from './targets.ts';
@@ -13,9 +14,17 @@ import type { ChannelEvents, OpenConfirmation, Protocol } from './ssh2.ts';
 
 /** An open that sshd has not answered; `dial` is undefined once nobody waits for it. */
 interface Opening {
+  /** Opens are answered in their order when the server answers at once. */
+  readonly order: number;
   readonly target: Endpoint;
   dial: PendingDial | undefined;
 }
+
+/**
+ * Told of a refusal before the dial is; true when the dial has been taken elsewhere. `used` are the channels
+ * that the server had at that time.
+ */
+export type RefusalHandler = (dial: PendingDial, failure: OpenFailure, used: number) => boolean;
 
 /** The channels of one connection by number. A number is free again when both sides have closed. */
 export class ChannelTable implements ChannelEvents, ChannelHost {
@@ -27,18 +36,26 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   readonly #free: number[] = [];
   readonly #queue = new OpenQueue();
   readonly #outcomes: OpenOutcomes | undefined;
+  readonly #takeRefused: RefusalHandler | undefined;
+  #lastOrder = 0;
   #lastUsed = -1;
   #turnsTakenAt = -Infinity;
 
-  constructor(protocol: Protocol, scheduler: Scheduler, outcomes?: OpenOutcomes) {
+  constructor(
+    protocol: Protocol,
+    scheduler: Scheduler,
+    outcomes?: OpenOutcomes,
+    takeRefused?: RefusalHandler,
+  ) {
     this.#outcomes = outcomes;
+    this.#takeRefused = takeRefused;
     this.protocol = protocol;
     this.#scheduler = scheduler;
   }
 
-  /** Numbers in use: channels and opens. */
+  /** Channels and opens, those that wait for their turn too. */
   get size(): number {
-    return this.#slots.length - this.#free.length;
+    return this.#slots.length - this.#free.length + this.#queue.size;
   }
 
   /** Sends the open for a dial, now or when its turn comes. */
@@ -88,7 +105,10 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     this.release(id);
     const failure = openFailure(reason, description);
     this.#outcomes?.failed(opening.target, failure);
-    this.#answered(opening)?.fail(failure);
+    const dial = this.#answered(opening);
+    if (dial !== undefined && this.#takeRefused?.(dial, failure, this.#usedBefore(opening)) !== true) {
+      dial.fail(failure);
+    }
     this.#sendNext();
   }
 
@@ -144,7 +164,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
 
   #send(dial: PendingDial): void {
     const id = this.#free.pop() ?? this.#slots.length;
-    const opening: Opening = { target: dial.target, dial };
+    const opening: Opening = { order: this.#lastOrder++, target: dial.target, dial };
     const sentAt = performance.now();
     this.#slots[id] = opening;
     dial.abandon = () => {
@@ -161,6 +181,15 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
       dial.origin,
       dial.target,
     );
+  }
+
+  /** Channels, and opens that were sent earlier. */
+  #usedBefore({ order }: Opening): number {
+    let used = 0;
+    for (const slot of this.#slots) {
+      if (slot instanceof SshChannel || (slot !== undefined && slot.order < order)) used++;
+    }
+    return used;
   }
 
   /** The dial that waits for the answer, if one still does. */

@@ -23,7 +23,7 @@ export class PendingDial implements Dial {
   readonly #handlers: DialHandlers;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
-  /** Told once, however the dial ends. */
+  /** Told once, when the dial ends or has another owner. */
   #ended: (dial: PendingDial) => void;
 
   constructor(
@@ -43,9 +43,11 @@ export class PendingDial implements Dial {
     return this.#over;
   }
 
-  /** Another owner, who is told of the end from now on. */
+  /** Another owner, who is told of the end from now on. The one before is told that it is no longer his. */
   handTo(ended: (dial: PendingDial) => void): void {
+    const before = this.#ended;
     this.#ended = ended;
+    before(this);
   }
 
   /** Fails with `failure` unless something else happens within `ms`. Replaces the deadline before. */

@@ -146,9 +146,9 @@ class Attempts implements Resort {
     this.#group.adopt(dial);
   }
 
-  /** What one bastion's rules forbid (PermitOpen) another's may allow. What the target says, it says to all. */
+  /** What one bastion's rules forbid (PermitOpen) another's may allow. What a target says, it says to all. */
   retry(dial: PendingDial, failure: DialFailure): boolean {
-    if (failure.reason !== 'prohibited') return false;
+    if (failure.upstream !== true) return false;
     this.#tried.add(this.#at);
     const next = this.#group.other(this.#tried);
     if (next === undefined) return false;

@@ -22,6 +22,13 @@ export class HeldDials {
     dial.within(ms, failure);
   }
 
+  /** The oldest, which is no longer held. */
+  next(): PendingDial | undefined {
+    const [dial] = this.#dials;
+    if (dial !== undefined) this.#dials.delete(dial);
+    return dial;
+  }
+
   /** All of them, which are no longer held. */
   release(): PendingDial[] {
     const dials = [...this.#dials];

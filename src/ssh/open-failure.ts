@@ -4,6 +4,7 @@ import type { RejectReason } from '../core/flow.ts';
 /** Reason codes of CHANNEL_OPEN_FAILURE, RFC 4254 section 5.1. */
 const ADMINISTRATIVELY_PROHIBITED = 1;
 const CONNECT_FAILED = 2;
+const RESOURCE_SHORTAGE = 4;
 
 /** strerror(3) texts that sshd passes on as they are when its connect(2) failed later. */
 const TEXTS: readonly (readonly [RegExp, RejectReason])[] = [
@@ -11,7 +12,7 @@ const TEXTS: readonly (readonly [RegExp, RejectReason])[] = [
   [/no route to host|host is unreachable/i, 'host-unreachable'],
   [/network is unreachable/i, 'network-unreachable'],
   [/timed out/i, 'host-unreachable'],
-  // connect(2) that failed at once leaves sshd without an errno; ENETUNREACH is by far the likeliest.
+  // What failed at once leaves sshd without an errno; ENETUNREACH of connect(2) is by far the likeliest.
   [/^open failed$/i, 'network-unreachable'],
 ];
 
@@ -19,12 +20,25 @@ const TEXTS: readonly (readonly [RegExp, RejectReason])[] = [
 export interface OpenFailure extends DialFailure {
   /** The server waited for the target until its own time was up. */
   readonly silent: boolean;
+  /** The server had no room for one more channel; `maybe` when it does not say so. */
+  readonly shortage?: 'sure' | 'maybe';
 }
 
 export function openFailure(reason: number, description: string): OpenFailure {
   const message = `bastion says: ${description === '' ? `reason ${reason}` : description}`;
   const silent = reason === CONNECT_FAILED && /timed out/i.test(description);
-  return { reason: rejectReason(reason, description), message, silent };
+  const shortage = shortageOf(reason, description);
+  return {
+    ...{ reason: rejectReason(reason, description), message, silent },
+    ...(shortage === undefined ? {} : { shortage }),
+    ...(reason === ADMINISTRATIVELY_PROHIBITED || shortage === 'sure' ? { upstream: true } : {}),
+  };
+}
+
+/** socket(2) without a file descriptor left fails at once, as connect(2) without a route does. */
+function shortageOf(reason: number, description: string): OpenFailure['shortage'] {
+  if (reason === RESOURCE_SHORTAGE || /too many open files/i.test(description)) return 'sure';
+  return reason === CONNECT_FAILED && /^open failed$/i.test(description) ? 'maybe' : undefined;
 }
 
 function rejectReason(reason: number, description: string): RejectReason {

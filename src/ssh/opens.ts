@@ -10,6 +10,7 @@ export class OpenQueue {
   readonly #waiting = new Map<string, PendingDial[]>();
   readonly #underWay = new Map<string, number>();
   #live = 0;
+  #waitingCount = 0;
 
   /** Takes a dial in. True when it may go out at once; otherwise it waits for `next`. */
   admit(dial: PendingDial): boolean {
@@ -18,6 +19,7 @@ export class OpenQueue {
       this.#count(address);
       return true;
     }
+    this.#waitingCount++;
     const queue = this.#waiting.get(address);
     if (queue === undefined) this.#waiting.set(address, [dial]);
     else queue.push(dial);
@@ -29,8 +31,8 @@ export class OpenQueue {
     if (this.#live >= SSH_OPENS_MAX) return undefined;
     for (const [address, queue] of this.#waiting) {
       if (!this.#hasRoom(address)) continue;
-      let dial = queue.shift();
-      while (dial?.over === true) dial = queue.shift();
+      let dial = this.#shift(queue);
+      while (dial?.over === true) dial = this.#shift(queue);
       // Its next one is to wait until the other targets had their turn.
       this.#waiting.delete(address);
       if (queue.length > 0) this.#waiting.set(address, queue);
@@ -58,7 +60,19 @@ export class OpenQueue {
   drain(): PendingDial[] {
     const dials = [...this.#waiting.values()].flat();
     this.#waiting.clear();
+    this.#waitingCount = 0;
     return dials;
+  }
+
+  /** Dials that wait, among them some that were given up. */
+  get size(): number {
+    return this.#waitingCount;
+  }
+
+  #shift(queue: PendingDial[]): PendingDial | undefined {
+    const dial = queue.shift();
+    if (dial !== undefined) this.#waitingCount--;
+    return dial;
   }
 
   #hasRoom(address: string): boolean {

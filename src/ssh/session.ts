@@ -1,5 +1,6 @@
 import type { Endpoint } from '../core/flow.ts';
 import {
+  SSH_CLOSE_DEADLINE_MS,
   SSH_GREETING_DEADLINE_MS,
   SSH_HANDSHAKE_DEADLINE_MS,
   SSH_PERSON_DEADLINE_MS,
@@ -10,6 +11,7 @@ import type { NativeEngine } from '../core/native.ts';
 import { CIPHERS, KEY_EXCHANGES, MACS, hostKeyAlgorithms } from './algorithms.ts';
 import { Authenticator } from './auth.ts';
 import { ChannelTable } from './channel-table.ts';
+import type { RefusalHandler } from './channel-table.ts';
 import type { PendingDial } from './dial.ts';
 import { hostKeyError } from './host-key-error.ts';
 import { Keepalive } from './keepalive.ts';
@@ -63,6 +65,8 @@ export interface SessionOptions {
 export interface SessionEvents {
   /** Authenticated: channels may be opened. */
   ready(): void;
+  /** As `RefusalHandler`. */
+  refused?: RefusalHandler;
   /** Over, at any stage, once. `unanswered` are the dials that may be dialled elsewhere. */
   ended(error: Error, unanswered: PendingDial[]): void;
 }
@@ -88,6 +92,7 @@ export class Session {
   /** The first thing that went wrong: what follows from it says less. */
   #cause: Error | undefined;
   #ended = false;
+  readonly #over = Promise.withResolvers<void>();
 
   constructor(options: SessionOptions, events: SessionEvents) {
     assertNativeCrypto();
@@ -115,7 +120,7 @@ export class Session {
     const protocol = this.#connect();
     const scheduler = new Scheduler(this.#transport, protocol);
     this.#scheduler = scheduler;
-    this.#table = new ChannelTable(protocol, scheduler, options.outcomes);
+    this.#table = new ChannelTable(protocol, scheduler, options.outcomes, events.refused);
     routeChannels(protocol, this.#table);
     this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
@@ -144,10 +149,19 @@ export class Session {
     this.#table.open(dial);
   }
 
-  /** Says goodbye and closes. */
-  close(): void {
+  /** A person was asked at the terminal to log in. */
+  get attended(): boolean {
+    return this.#authenticator.attended;
+  }
+
+  /** Says goodbye and closes. Resolves when it is over, in bounded time. */
+  async close(): Promise<void> {
+    if (this.#ended) return;
     this.#cause ??= new Error('closed by us');
     this.#client.end();
+    const timer = setTimeout(() => this.#transport.destroy(), SSH_CLOSE_DEADLINE_MS);
+    await this.#over.promise;
+    clearTimeout(timer);
   }
 
   /** Closes without a word. */
@@ -295,6 +309,7 @@ export class Session {
     this.#authenticator.close();
     const closed = this.#isReady ? new Error('the bastion closed the connection') : this.#turnedAway();
     this.#events.ended(this.#cause ?? closed, this.#table.lost());
+    this.#over.resolve();
   }
 
   #turnedAway(): TurnedAway {

@@ -1,14 +1,12 @@
 import type { Dial, DialHandlers, Dialer } from '../core/dialer.ts';
 import type { Endpoint } from '../core/flow.ts';
 import { SSH_DRAINING_MAX } from '../core/limits.ts';
+import { withFields } from '../core/log.ts';
 import type { Log } from '../core/log.ts';
 import { Bastion } from './bastion.ts';
-import type { BastionOptions, BastionStatus } from './bastion.ts';
+import type { Adjustable, BastionOptions, BastionStatus } from './bastion.ts';
 import type { DialTaker, PendingDial } from './dial.ts';
 import type { GroupMember } from './group.ts';
-
-/** What may change without a new connection. */
-export type Waits = Pick<BastionOptions, 'connectHoldMs' | 'dialTimeoutMs'>;
 
 /**
  * A bastion whose settings may change while flows run: the new connection is made before the old one
@@ -64,6 +62,11 @@ export class Succession implements Dialer, GroupMember {
     return this.#current.roundTripMs;
   }
 
+  /** Connections in use for new flows. */
+  get connections(): number {
+    return this.#current.connections;
+  }
+
   /** Channels and opens under way, over all connections. */
   get size(): number {
     let size = this.#current.size;
@@ -84,8 +87,8 @@ export class Succession implements Dialer, GroupMember {
     return this.#current.dial(target, origin, handlers);
   }
 
-  /** New waits, for dials from now on. */
-  adjust(waits: Waits): void {
+  /** New waits and bounds, from now on. */
+  adjust(waits: Adjustable): void {
     this.#current.adjust(waits);
     this.#next?.adjust(waits);
   }
@@ -174,13 +177,4 @@ export class Succession implements Dialer, GroupMember {
     this.#draining.delete(old);
     this.#log.info({}, 'the old connection has ended');
   }
-}
-
-function withFields(log: Log, more: object): Log {
-  return {
-    debug: (fields, message) => log.debug({ ...fields, ...more }, message),
-    info: (fields, message) => log.info({ ...fields, ...more }, message),
-    warn: (fields, message) => log.warn({ ...fields, ...more }, message),
-    error: (fields, message) => log.error({ ...fields, ...more }, message),
-  };
 }

@@ -35,7 +35,11 @@ export class Targets implements OpenOutcomes {
   /** Why a target need not be asked for now, if so. To be called once for each open, since it may let one try. */
   known(target: Endpoint): DialFailure | undefined {
     if (this.#refusals.holds(target)) {
-      return { reason: 'prohibited', message: 'the bastion forbade this target a short while ago' };
+      return {
+        reason: 'prohibited',
+        message: 'the bastion forbade this target a short while ago',
+        upstream: true,
+      };
     }
     if (this.#breaker.holds(target)) {
       return {

@@ -88,6 +88,7 @@ describe('a configuration in order', () => {
       keyboardInteractiveFile: undefined,
       auth: [],
       knownHostsFile: '/hosts',
+      maxConnections: 4,
     });
     assert.equal(credentials.identities[0]?.contents.reveal().toString(), 'PRIVATE-KEY-BYTES');
     assert.equal(credentials.identities[0].certificate, undefined);
