@@ -24,6 +24,7 @@ export interface OpenFailure extends DialFailure {
   readonly shortage?: 'sure' | 'maybe';
 }
 
+/** What the reason and the words of a CHANNEL_OPEN_FAILURE come to. */
 export function openFailure(reason: number, description: string): OpenFailure {
   const message = `bastion says: ${description === '' ? `reason ${reason}` : description}`;
   const silent = reason === CONNECT_FAILED && /timed out/i.test(description);

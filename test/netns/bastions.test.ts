@@ -119,6 +119,23 @@ test('both bastions down: connects wait, get the one that is back, and fail when
   assert.equal(failure.code, 'EHOSTUNREACH');
 });
 
+test('200 flows at once through a bastion with 64 file descriptors a connection', async (t) => {
+  const narrow = await startSshd({
+    netns: world.lab.bastion.name,
+    address: LAB.bastion.v4,
+    port: SECOND_PORT + 1,
+    descriptors: 64,
+  });
+  t.after(() => narrow.stop());
+  const running = await start([entry('narrow', narrow)], 'connectHold: 60s');
+  for (let round = 0; round < 2; round++) {
+    const { right } = await world.client<{ right: number }>('many', LAB.target.v4, PORTS.echo, 200);
+    assert.equal(right, 200, running.stderr);
+  }
+  assert.equal(logins(narrow), 4);
+  await said('taken for its limit');
+});
+
 test('groups of the file, and a changed policy', async () => {
   const bastions = [entry('one', world.sshd), entry('two', second)];
   const running = await start(bastions, 'groups: [{ name: both, bastions: [two, one] }]');
