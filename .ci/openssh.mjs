@@ -2,7 +2,7 @@
 // (PerSourcePenalties) and split sshd into three programs. It comes from the backports of the mirror that the
 // machine uses anyway, and is unpacked beside: the machine's own sshd stays as it is.
 import { spawnSync } from 'node:child_process';
-import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The first release that has what the tests want. */
@@ -54,7 +54,7 @@ export function fetchNewerSshd(cache) {
     }).map(([key, value]) => `-o${key}=${value}`);
     run('apt-get', [...own, 'update', '-q'], work);
     run('apt-get', [...own, 'download', '-q', `openssh-server/${codename}-backports`], work);
-    const [file] = globSync('openssh-server_*.deb', { cwd: work });
+    const file = readdirSync(work).find((name) => /^openssh-server_.*\.deb$/.test(name));
     run('dpkg-deb', ['-x', file, 'root'], work);
     run(join(work, 'root/usr/sbin/sshd'), ['-V']);
     rmSync(unpacked(cache), { recursive: true, force: true });
