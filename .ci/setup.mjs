@@ -15,7 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fetchNewerSshd, lacksNewerSshd } from './openssh.mjs';
 
@@ -121,7 +121,7 @@ function stamped(name, inputs, output, make) {
 }
 
 function digest(paths) {
-  const hash = createHash('sha256').update(runtime);
+  const hash = createHash('sha256').update(relative(root, runtime));
   const add = (path) => {
     if (statSync(path).isDirectory()) {
       for (const name of readdirSync(path).sort()) {
