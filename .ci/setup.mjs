@@ -128,7 +128,7 @@ function digest(paths) {
         if (name !== 'build' && name !== 'node_modules') add(join(path, name));
       }
     } else {
-      hash.update(path).update('\0').update(readFileSync(path)).update('\0');
+      hash.update(relative(root, path)).update('\0').update(readFileSync(path)).update('\0');
     }
   };
   paths.forEach(add);
