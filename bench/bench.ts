@@ -1,8 +1,9 @@
 /**
- * npm run bench -- [--rounds N] [--seconds S] [--only NAME,...] [--json FILE] [--force]
+ * npm run bench -- [--rounds N] [--seconds S] [--only NAME,...] [--rivals NAME,...|all|none] [--install]
+ *                  [--program NAME=PATH]... [--json FILE] [--force]
  *
- * Measures netproxy against `ssh -L` side by side: same namespaces, same sshd, same cipher, rounds
- * interleaved, medians. Writes bench/results/latest.json and latest.md.
+ * Measures netproxy against `ssh -L` side by side, and what else is installed: same sshd, same cipher,
+ * rounds interleaved, medians. Writes bench/results/latest.json and latest.md. docs/benchmark.md tells more.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -18,8 +19,10 @@ import type { Load } from './load.ts';
 import { buildLoad, PORTS, serve } from './load.ts';
 import { markdown, rows } from './report.ts';
 import type { Sample } from './report.ts';
-import { CIPHER, localHalf, SUBJECTS } from './subjects.ts';
-import type { Door, Running, Subject } from './subjects.ts';
+import { install, rivals, useProgram } from './rivals.ts';
+import { CIPHER } from './running.ts';
+import type { Door, Running, Subject } from './running.ts';
+import { localHalf, SUBJECTS } from './subjects.ts';
 
 /** Above this share of the processors in use before the start, figures say more about the neighbours. */
 const LOAD_MAX = 0.25;
@@ -32,6 +35,9 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
+    rivals: { type: 'string', default: 'all' },
+    install: { type: 'boolean', default: false },
+    program: { type: 'string', multiple: true, default: [] },
     json: { type: 'string' },
     force: { type: 'boolean', default: false },
   },
@@ -41,10 +47,25 @@ const seconds = Number(options.seconds);
 const only = options.only.split(',').filter(Boolean);
 const unknown = only.filter((name) => !MEASUREMENTS.some((measurement) => measurement.name === name));
 if (!(rounds >= 1) || !(seconds > 0) || unknown.length > 0) {
-  const names = MEASUREMENTS.map(({ name }) => name).join(', ');
-  console.error(`--rounds is a number from 1, --seconds one above 0, --only names of: ${names}.`);
-  process.exit(64);
+  const known = MEASUREMENTS.map(({ name }) => name).join(', ');
+  usage(`--rounds is a number from 1, --seconds one above 0, --only names of: ${known}.`);
 }
+for (const text of options.program) {
+  const [, name = '', path = ''] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (!rivals.some((rival) => rival.name === name))
+    usage(`--program is NAME=PATH, NAME one of: ${names(rivals)}.`);
+  useProgram(name, path);
+}
+if (options.install) install();
+const chosen = { all: names(rivals), none: '' }[options.rivals] ?? options.rivals;
+const wantedRivals = chosen.split(',').filter(Boolean);
+if (wantedRivals.some((name) => !rivals.some((rival) => rival.name === name))) {
+  usage(`--rivals is all, none or names of: ${names(rivals)}.`);
+}
+const others = rivals.filter(({ name }) => wantedRivals.includes(name));
+const absent = others.map((rival) => rival.absent?.()).filter((reason) => reason !== undefined);
+const presentRivals = others.filter((rival) => rival.absent?.() === undefined);
+
 const busy = os.loadavg()[0]! / os.availableParallelism();
 if (busy > LOAD_MAX && !options.force) {
   console.error(
@@ -54,11 +75,20 @@ if (busy > LOAD_MAX && !options.force) {
   process.exit(1);
 }
 
+function names(subjects: readonly Subject[]): string {
+  return subjects.map(({ name }) => name).join(',');
+}
+
+function usage(text: string): never {
+  console.error(text);
+  process.exit(64);
+}
+
 const samples: Sample[] = [];
 const troubles: string[] = [];
 
 buildLoad();
-const lab = await createLab();
+const lab = await createLab({ other: true });
 const sshd = await startSshd({
   netns: lab.bastion.name,
   address: LAB.bastion.v4,
@@ -87,17 +117,20 @@ async function runPhase(
   measurements: readonly Measurement[],
 ): Promise<void> {
   let relay: Load | undefined;
-  let door: Door = { lab, sshd, port: sshd.port };
+  let door: Door = { lab, host: lab.app, sshd, port: sshd.port };
   if (RTT_MS[phase] > 0) {
     const listen = [LAB.bastion.v4, RELAY_PORT];
     relay = await serve(lab.bastion, ['relay', ...listen, sshd.address, sshd.port, RTT_MS[phase] / 2]);
-    door = { lab, sshd, port: RELAY_PORT };
+    door = { ...door, port: RELAY_PORT };
   }
+  // netproxy leaves its namespace closed to other devices: the local half has one of its own.
+  const own = phase === 'local' ? lab.other : lab.app;
   const present = phase === 'local' ? [localHalf] : SUBJECTS;
+  const beside = phase === 'local' ? [] : presentRivals;
   const warm = new Map<Subject, Running>();
-  const start = async (subject: Subject): Promise<Running | undefined> => {
+  const start = async (subject: Subject, host = own): Promise<Running | undefined> => {
     try {
-      return await subject.start(door);
+      return await subject.start({ ...door, host });
     } catch (error) {
       note(`${subject.name} did not start (${phase}): ${(error as Error).message}`);
       return undefined;
@@ -120,6 +153,13 @@ async function runPhase(
           await take(measurement, subject, running, round);
           if (phase === 'fresh') await running.stop();
         }
+        // All capture the same target, so that only one can be there at a time.
+        for (const rival of beside) {
+          const running = await start(rival, lab.other);
+          if (running === undefined) continue;
+          await take(measurement, rival, running, round);
+          await running.stop();
+        }
       }
     }
   } finally {
@@ -135,10 +175,10 @@ async function take(
   round: number,
 ): Promise<void> {
   try {
-    const values = await measurement.run({ app: lab.app, running, seconds });
+    const values = await measurement.run({ running, seconds });
     samples.push({ subject: subject.name, round, values });
     const text = Object.entries(values).map(([id, value]) => `${id} ${value.toPrecision(4)}`);
-    console.log(`${String(round).padStart(2)}  ${subject.name.padEnd(8)}  ${text.join('  ')}`);
+    console.log(`${String(round).padStart(2)}  ${subject.name.padEnd(17)}  ${text.join('  ')}`);
   } catch (error) {
     note(`${measurement.name} of ${subject.name}, round ${round}: ${(error as Error).message}`);
   }
@@ -150,7 +190,7 @@ function note(text: string): void {
 }
 
 function writeResults(): void {
-  const subjects = SUBJECTS.map(({ name }) => name);
+  const subjects = [...SUBJECTS, ...presentRivals].map(({ name }) => name);
   const table = rows(samples, subjects);
   const about = {
     date: new Date().toISOString(),
@@ -166,6 +206,7 @@ function writeResults(): void {
   const notes = [
     `${about.date}, ${about.processors} x ${about.processor}, Linux ${about.kernel}, Node ${about.node}`,
     `medians of ${rounds} rounds of ${seconds} s, interleaved; cipher ${CIPHER} for all`,
+    ...(absent.length > 0 ? [`not measured: ${absent.join(', ')}`] : []),
     ...troubles,
   ];
   const text = markdown(table, subjects, notes);

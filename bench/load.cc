@@ -7,6 +7,7 @@
 //   load echo ADDRESS PORT SIZE COUNT SECONDS  ends at COUNT round trips or after SECONDS
 //   load rate ADDRESS PORT AT_ONCE SECONDS   connect, 1-byte echo, close, again
 //   load first ADDRESS PORT MS               tries for MS to connect and echo a byte
+//   load refused ADDRESS PORT COUNT          connects to a port where nothing listens
 //   load idle ADDRESS PORT FLOWS             opens FLOWS, echoes a byte on each, waits for end of input
 #include <arpa/inet.h>
 #include <errno.h>
@@ -354,6 +355,17 @@ void First(char** argv) {
   exit(1);
 }
 
+void Refused(char** argv) {
+  Address to = Resolve(argv[0], argv[1]);
+  int count = atoi(argv[2]), refused = 0;
+  for (int i = 0; i < count; i++) {
+    int fd = Connect(to);
+    if (fd < 0 && errno == ECONNREFUSED) refused++;
+    if (fd >= 0) close(fd);
+  }
+  printf("{\"refused\":%d}\n", refused);
+}
+
 void Idle(char** argv) {
   Address to = Resolve(argv[0], argv[1]);
   int flows = atoi(argv[2]);
@@ -389,6 +401,7 @@ int main(int argc, char** argv) {
       {"rate", 4, Rate},
       {"first", 3, First},
       {"idle", 3, Idle},
+      {"refused", 3, Refused},
       {"up", 5, [](char** a) { Bulk(true, a); }},
       {"down", 5, [](char** a) { Bulk(false, a); }},
   };

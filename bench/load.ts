@@ -10,8 +10,8 @@ import type { Namespace } from '../test/lab/namespaces.ts';
 const SOURCE = join(import.meta.dirname, 'load.cc');
 const PROGRAM = join(import.meta.dirname, 'build/load');
 
-/** Ports of `load serve`. */
-export const PORTS = { sink: 9100, source: 9101, echo: 9102 } as const;
+/** Ports of `load serve`, and one where nothing listens. */
+export const PORTS = { sink: 9100, source: 9101, echo: 9102, closed: 9103 } as const;
 
 /** Where local-half.ts answers, and the address of its TUN. */
 export const LOCAL_HALF = { address: '198.19.0.1', own: '198.19.255.1/32' } as const;

@@ -26,42 +26,55 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
+interface Measured {
+  readonly own: number | undefined;
+  readonly ratio: number | undefined;
+  /** Our median of another figure. */
+  readonly other: (id: FigureId) => number | undefined;
+}
+
 export function rows(samples: readonly Sample[], subjects: readonly string[]): Row[] {
   const [ours, reference] = subjects;
+  const of = (id: FigureId, subject: string | undefined): number | undefined => {
+    const values = samples
+      .filter((sample) => sample.subject === subject)
+      .flatMap(({ values: taken }) => taken[id] ?? []);
+    return values.length > 0 ? median(values) : undefined;
+  };
   const table: Row[] = [];
   for (const [id, figure] of Object.entries(FIGURES) as [FigureId, Figure][]) {
     const medians: Record<string, number> = {};
     for (const subject of subjects) {
-      const values = samples
-        .filter((sample) => sample.subject === subject)
-        .flatMap(({ values }) => values[id] ?? []);
-      if (values.length > 0) medians[subject] = median(values);
+      const value = of(id, subject);
+      if (value !== undefined) medians[subject] = value;
     }
     if (Object.keys(medians).length === 0) continue;
-    const own = ours === undefined ? undefined : medians[ours];
-    const other = reference === undefined ? undefined : medians[reference];
-    const ratio = own === undefined || other === undefined ? undefined : own / other;
+    const own = of(id, ours);
+    const compared = of(id, reference);
+    const ratio = own === undefined || compared === undefined ? undefined : own / compared;
     const { title, unit } = figure;
-    table.push({ id, title, unit, medians, ratio, target: targetText(figure), met: met(figure, own, ratio) });
+    const measured: Measured = { own, ratio, other: (name) => of(name, ours) };
+    table.push({ id, title, unit, medians, ratio, target: targetText(figure), met: met(figure, measured) });
   }
   return table;
 }
 
 function targetText({ better, target }: Figure): string {
   const sign = better === 'higher' ? '>=' : '<=';
-  if (target?.ratio !== undefined) return `${sign} ${target.ratio}x`;
-  if (target?.value !== undefined) return `${sign} ${target.value}`;
-  return '';
+  if (target === undefined) return '';
+  if ('ratio' in target) return `${sign} ${target.ratio}x`;
+  if ('value' in target) return `${sign} ${target.value}`;
+  return `${sign} ${target.times === 1 ? '' : `${target.times} x `}${FIGURES[target.of as FigureId].title}`;
 }
 
-function met(
-  { better, target }: Figure,
-  value: number | undefined,
-  ratio: number | undefined,
-): boolean | undefined {
-  const [got, bound] = target?.ratio === undefined ? [value, target?.value] : [ratio, target.ratio];
-  if (got === undefined || bound === undefined) return undefined;
-  return better === 'higher' ? got >= bound : got <= bound;
+/** Whether ours reaches its target; undefined without one, or when something for it was not measured. */
+function met({ better, target }: Figure, { own, ratio, other }: Measured): boolean | undefined {
+  if (target === undefined) return undefined;
+  const value = 'ratio' in target ? ratio : own;
+  const reference = 'of' in target ? other(target.of as FigureId) : 1;
+  const bound = 'ratio' in target ? target.ratio : 'value' in target ? target.value : target.times;
+  if (value === undefined || reference === undefined) return undefined;
+  return better === 'higher' ? value >= bound * reference : value <= bound * reference;
 }
 
 export function markdown(

@@ -82,6 +82,7 @@ async function run(
       udp: udp.counters,
       dns: dns.counters,
       upstreams: upstreams.states,
+      timers: process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length,
     };
     const tell = (leaked?: number): void => log.warn({ ...counters, leaked }, 'state');
     keeper.leaked().then(tell, () => tell());

@@ -193,6 +193,7 @@ Napi::Value EngineObject::counters(const Napi::CallbackInfo& info) {
   };
   set("flows", snapshot.flows);
   set("pendingDials", snapshot.pending_dials);
+  set("engineTimers", snapshot.timers);
   set("slabsInUse", snapshot.slabs_in_use);
   set("blocksInUse", snapshot.blocks_in_use);
   set("receivedBytes", snapshot.received_bytes);

@@ -355,7 +355,7 @@ bool Engine::ended(tcp::FlowId id) {
 
 Engine::Snapshot Engine::snapshot() {
   const std::lock_guard lock(mutex_);
-  return {stack_.flows(),         stack_.pending_dials(),  slabs_.in_use(),
+  return {stack_.flows(),         stack_.pending_dials(),  stack_.timers(),  slabs_.in_use(),
           stack_.blocks_in_use(), stack_.received_bytes(), stack_.counters()};
 }
 

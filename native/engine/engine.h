@@ -96,7 +96,7 @@ class Engine final : public tcp::Events {
   void refuse(const packet::Datagram& request);
 
   struct Snapshot {
-    size_t flows, pending_dials, slabs_in_use, blocks_in_use, received_bytes;
+    size_t flows, pending_dials, timers, slabs_in_use, blocks_in_use, received_bytes;
     tcp::Counters tcp;
   };
   Snapshot snapshot();

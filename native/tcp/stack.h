@@ -102,6 +102,7 @@ class Stack {
 
   size_t flows() const { return by_key_.size(); }
   size_t pending_dials() const { return pending_; }
+  size_t timers() const { return timers_.size(); }
   size_t blocks_in_use() const { return blocks_.in_use(); }
   size_t received_bytes() const { return received_bytes_; }
   const Counters& counters() const { return counters_; }
