@@ -17,11 +17,14 @@ import { pooledRandomFill } from './padding.ts';
 export type { ParsedKey } from 'ssh2';
 export type Client = Ssh2Client;
 
+interface KeyParser {
+  readonly parseKey: (data: Buffer | string, passphrase?: Buffer | string) => ParsedKey | ParsedKey[] | Error;
+}
+
 interface Ssh2Module {
   readonly Client: new () => Ssh2Client;
-  readonly utils: {
-    parseKey(data: Buffer | string, passphrase?: Buffer | string): ParsedKey | ParsedKey[] | Error;
-  };
+  readonly utils: KeyParser;
+  readonly nativeCrypto: boolean;
 }
 
 const require = createRequire(import.meta.url);
@@ -51,17 +54,23 @@ const links = new WeakMap<object, Link>();
 const { Client: ClientClass, utils, nativeCrypto } = loadSsh2();
 
 /**
+ * Without ssh2's own entry, which loads its server and HTTP with it (4 MB).
+ *
  * ssh2 takes `randomFillSync` out of node:crypto as it is loaded, so the pooled one stands there
  * just that long.
  */
-function loadSsh2(): Ssh2Module & { readonly nativeCrypto: boolean } {
+function loadSsh2(): Ssh2Module {
   const original = crypto.randomFillSync;
   const fillRandom = pooledRandomFill();
   crypto.randomFillSync = fillRandom;
   try {
     const ciphers = require('ssh2/lib/protocol/crypto.js') as Ssh2Crypto;
     useOwnGcm(ciphers, fillRandom);
-    return { ...(require('ssh2') as Ssh2Module), nativeCrypto: ciphers.bindingAvailable };
+    return {
+      Client: require('ssh2/lib/client.js') as Ssh2Module['Client'],
+      utils: require('ssh2/lib/protocol/keyParser.js') as KeyParser,
+      nativeCrypto: ciphers.bindingAvailable,
+    };
   } finally {
     crypto.randomFillSync = original;
   }
