@@ -7,8 +7,9 @@ import type { Config, HostConfig } from './config/config.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
 import { HeldAddresses } from './core/held-addresses.ts';
-import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS } from './core/limits.ts';
+import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
+import { directDialer } from './direct/dialer.ts';
 import { DnsRelay } from './dns/relay.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
@@ -21,7 +22,7 @@ import type { TakeOverInput } from './netns/desired.ts';
 import { Keeper } from './netns/keeper.ts';
 import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
-import { defaultPolicy, type Policy } from './policy/policy.ts';
+import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
 import { judgeBastion, judgeBastions, Upstreams } from './upstreams.ts';
 
@@ -50,11 +51,15 @@ async function run(
   const held = new HeldAddresses();
   const upstreams = await Upstreams.create(config, { native, log, held, engine: () => engine.native });
   const { dialers } = upstreams;
-  let rules = defaultPolicy(upstreams.lastResort);
-  const policy: Policy = { decide: (tuple) => rules.decide(tuple) };
-  const forwarder = new Forwarder({ policy, upstreams: dialers, log, now: () => performance.now() });
-  const dns = new DnsRelay(policyDialer(policy, dialers));
-  const ping = new Ping(policyDialer(policy, dialers));
+  let { dialTimeout } = config;
+  const direct = directDialer({ native, mark: FWMARK, timeoutMs: () => dialTimeout });
+  const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort);
+  let rules = policyOf(config);
+  const policy: Policy = { decide: (flow) => rules.decide(flow) };
+  const carriers = { upstreams: dialers, direct };
+  const forwarder = new Forwarder({ policy, ...carriers, log, now: () => performance.now() });
+  const dns = new DnsRelay(policyDialer(policy, carriers));
+  const ping = new Ping(policyDialer(policy, carriers));
   const udp = new UdpForwarder({ policy, carriers: { dns }, log, now: () => performance.now() });
   const device = openTun(native, config.tun.name);
   const lost = Promise.withResolvers<never>();
@@ -97,7 +102,8 @@ async function run(
     apply: async (next, changed) => {
       const touches = (keys: RegExp): boolean => changed.some((key) => keys.test(key));
       await upstreams.follow(next);
-      rules = defaultPolicy(upstreams.lastResort);
+      rules = policyOf(next);
+      ({ dialTimeout } = next);
       if (touches(/^(local|metadata|strict)\b/)) {
         const { steps } = await keeper.follow(hostInput(next, device.name));
         log.info({ steps: steps.length }, 'the namespace follows the new settings');

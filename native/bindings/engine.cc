@@ -37,6 +37,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
                          InstanceMethod<&EngineObject::poll>("poll"),
                          InstanceMethod<&EngineObject::accept>("accept"),
                          InstanceMethod<&EngineObject::reject>("reject"),
+                         InstanceMethod<&EngineObject::drop>("drop"),
                          InstanceMethod<&EngineObject::abort>("abort"),
                          InstanceMethod<&EngineObject::write>("write"),
                          InstanceMethod<&EngineObject::end>("end"),
@@ -119,6 +120,11 @@ void EngineObject::reject(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(info.Env(), "reason must be from 0 to 3");
   }
   if (!stopped_) engine_->reject(flow, static_cast<tcp::Reject>(reason));
+}
+
+void EngineObject::drop(const Napi::CallbackInfo& info) {
+  const uint32_t flow = uint32_at(info, 0, "flow");
+  if (!stopped_) engine_->drop(flow);
 }
 
 void EngineObject::abort(const Napi::CallbackInfo& info) {

@@ -27,6 +27,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   Napi::Value poll(const Napi::CallbackInfo& info);
   void accept(const Napi::CallbackInfo& info);
   void reject(const Napi::CallbackInfo& info);
+  void drop(const Napi::CallbackInfo& info);
   void abort(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   void end(const Napi::CallbackInfo& info);

@@ -270,6 +270,11 @@ void Engine::reject(tcp::FlowId id, tcp::Reject reason) {
   emit_control();
 }
 
+void Engine::drop(tcp::FlowId id) {
+  const std::lock_guard lock(mutex_);
+  stack_.drop(id);
+}
+
 void Engine::abort(tcp::FlowId id) {
   const std::lock_guard lock(mutex_);
   stack_.abort(id);

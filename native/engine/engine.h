@@ -52,6 +52,7 @@ class Engine final : public tcp::Events {
 
   void accept(tcp::FlowId id);
   void reject(tcp::FlowId id, tcp::Reject reason);
+  void drop(tcp::FlowId id);
   void abort(tcp::FlowId id);
   size_t write(tcp::FlowId id, const uint8_t* data, size_t length);
   void end(tcp::FlowId id);

@@ -193,6 +193,11 @@ void Stack::reject(FlowId id, Reject reason) {
   finish(*c, End::kAborted);
 }
 
+void Stack::drop(FlowId id) {
+  Connection* c = find(id);
+  if (c != nullptr && c->state == State::kDialing) finish(*c, End::kAborted);
+}
+
 void Stack::abort(FlowId id) {
   Connection* c = find(id);
   if (c == nullptr) return;

@@ -68,6 +68,8 @@ class Stack {
   // --- what the owner asks; a number that is not in use is ignored ----------------------------
   void accept(FlowId id);
   void reject(FlowId id, Reject reason);
+  // Forgets a flow that waits for its answer, as if its SYN had been lost: a further one is a new flow.
+  void drop(FlowId id);
   void abort(FlowId id);
   // Bytes queued afterwards. 0 also when the flow is gone.
   size_t write(FlowId id, const uint8_t* data, size_t length);

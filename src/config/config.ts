@@ -1,4 +1,5 @@
 import type { Secret } from '../core/secret.ts';
+import type { Rule } from '../policy/rule.ts';
 
 /** Methods of RFC 4252 and RFC 4256. */
 export type AuthMethod = 'publickey' | 'keyboard-interactive' | 'password';
@@ -67,6 +68,8 @@ export interface HostConfig {
   readonly tun: TunConfig;
   /** Networks in canonical text. */
   readonly local: readonly string[];
+  /** The first that a flow matches decides; where none does, the last resort. */
+  readonly rules: readonly Rule[];
   /** What becomes of link-local and metadata addresses. */
   readonly metadata: 'reject' | 'direct';
   /** What keeps traffic in. */

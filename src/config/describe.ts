@@ -23,11 +23,16 @@ export function describeConfig({ config, origins }: Loaded<Config>): Described[]
     described.push({ key: path, value: textOf(row, value), origin: origins.get(path) ?? 'unset' });
   };
   const rows = [...SETTINGS.values()];
-  for (const list of ['bastions', 'groups'] as const) {
+  for (const list of ['bastions', 'groups', 'rules'] as const) {
     for (const [index, item] of config[list].entries()) {
       for (const row of rows) {
         const inner = row.key?.startsWith(`${list}[].`) ? row.key.slice(list.length + 3) : undefined;
-        if (inner !== undefined) add(row, `${list}[${index}].${inner}`, at(item, inner));
+        if (inner === undefined) continue;
+        const value = at(item, inner);
+        // There may be thousands of rules, each with a few of its conditions.
+        if (list === 'rules' && (value === undefined || (Array.isArray(value) && value.length === 0)))
+          continue;
+        add(row, `${list}[${index}].${inner}`, value);
       }
     }
   }

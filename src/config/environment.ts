@@ -28,7 +28,8 @@ export function readEnvironment(environment: Environment, problems: Problem[]): 
     if (!name.startsWith(PREFIX) || value === undefined || value === '') continue;
     const id = ids.get(name);
     if (id !== undefined) {
-      const texts = SETTINGS.get(id)?.list === true ? value.split(',') : [value];
+      const row = SETTINGS.get(id);
+      const texts = row?.list === true && row.whole !== true ? value.split(',') : [value];
       given.set(
         id,
         texts.map((text) => ({ text, where: name })),

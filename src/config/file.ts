@@ -54,6 +54,25 @@ export async function readConfigFile(
   return { given: walker.given, lists: walker.lists };
 }
 
+/**
+ * Reads rules that stand in a flag or a variable, which the places are named for: YAML, of one rule or of a
+ * list. The braces of one rule may be left out. The first has the number `index`.
+ */
+export async function readRuleText(
+  { text, where }: Given,
+  index: number,
+  problems: Problem[],
+): Promise<readonly FileItem[]> {
+  const bare = /^\s*[A-Za-z]+:[^\n]*$/.test(text);
+  const { root, problems: syntax } = await parseYaml(where, bare ? `{${text}}` : text);
+  problems.push(...syntax);
+  if (root === undefined || root.type === 'empty') return [];
+  const list: FileNode = root.type === 'map' ? { type: 'list', at: root.at, items: [root] } : root;
+  const walker = new Walker(problems);
+  walker.itemList(list, 'rules', index);
+  return walker.lists.get('rules') ?? [];
+}
+
 /** Keys by the map they stand in: '' is the top, 'tun' and 'bastions[]' are inside. */
 const KEYS: ReadonlyMap<string, ReadonlyMap<string, SettingId | 'map' | 'list'>> = keysByParent();
 
@@ -97,14 +116,15 @@ class Walker {
       } else if (target === 'map') {
         this.map(value, key, inner);
       } else if (target === 'list') {
-        this.#itemList(value, inner);
+        this.itemList(value, inner);
       } else {
         this.#value(value, target, inner, given);
       }
     }
   }
 
-  #itemList(node: FileNode, path: string): void {
+  /** `path` is the name of a list of maps; `first` the number of its first item in messages. */
+  itemList(node: FileNode, path: string, first = 0): void {
     const items: FileItem[] = [];
     this.lists.set(path, items);
     if (node.type === 'empty') return;
@@ -113,12 +133,12 @@ class Walker {
         node.at,
         path,
         `found no list; allowed: a list of ${path}`,
-        `Begin each ${path.slice(0, -1)} with "- name:".`,
+        `Begin each ${path.slice(0, -1)} with "- ".`,
       );
       return;
     }
     for (const [index, item] of node.items.entries()) {
-      const itemPath = `${path}[${index}]`;
+      const itemPath = `${path}[${first + index}]`;
       const given = new Map<SettingId, Given[]>();
       items.push({ where: `${item.at} ${itemPath}`, given });
       this.map(item, `${path}[]`, itemPath, given);

@@ -12,16 +12,18 @@ import { readCredentials } from './credentials.ts';
 import type { Placed } from './credentials.ts';
 import { readEnvironment } from './environment.ts';
 import type { Environment } from './environment.ts';
-import { readConfigFile } from './file.ts';
+import { readConfigFile, readRuleText } from './file.ts';
 import type { FileItem, FileSettings } from './file.ts';
 import { checkGroups } from './groups.ts';
 import type { PlacedGroup } from './groups.ts';
 import type { BastionUrl } from './kind.ts';
+import type { Rule } from '../policy/rule.ts';
 import { fileReader } from './read-file.ts';
 import type { ReadFile } from './read-file.ts';
+import { readRules } from './rules.ts';
 import { setting } from './settings.ts';
 import type { SettingId, SettingValues } from './settings.ts';
-import { readValue } from './value.ts';
+import { originOf, readValue } from './value.ts';
 import type { Given } from './value.ts';
 
 /** Everything a configuration is made of. In order of precedence: flags, environment, file, defaults. */
@@ -60,8 +62,14 @@ export async function loadConfig(sources: Sources): Promise<Loaded<Config>> {
   const host = loader.host();
   const bastions = loader.bastions(true);
   const groups = loader.groups(true);
+  const rules = await loader.rules(true);
   await loader.judge(bastions);
-  return loader.finish(() => ({ bastions: bastions as Config['bastions'], ...groups(), ...host() }));
+  return loader.finish(() => ({
+    bastions: bastions as Config['bastions'],
+    ...groups(),
+    ...host(),
+    rules: rules(),
+  }));
 }
 
 /**
@@ -74,7 +82,8 @@ export async function loadHostConfig(sources: Sources): Promise<Loaded<HostConfi
   const host = loader.host();
   loader.bastions(false);
   loader.groups(false);
-  return loader.finish(host);
+  const rules = await loader.rules(false);
+  return loader.finish(() => ({ ...host(), rules: rules() }));
 }
 
 /** Settings of which a bastion needs one; `auth` alone has the person at the terminal asked. */
@@ -124,7 +133,7 @@ class Loader {
   }
 
   /** Reads all that concerns the host. The result is made by the function, once no problem stands. */
-  host(): () => HostConfig {
+  host(): () => Omit<HostConfig, 'rules'> {
     const value = <I extends SettingId>(id: I): SettingValues[I] =>
       this.#first(id, this.#file.given, id) as SettingValues[I];
     const local = this.#all('local');
@@ -269,6 +278,22 @@ class Loader {
     });
   }
 
+  /** To be called after `groups`: rules name bastions and groups. The result is made once no problem stands. */
+  async rules(complete: boolean): Promise<() => readonly Rule[]> {
+    const texts = this.#given('rule', undefined);
+    let items: readonly FileItem[] = this.#file.lists.get('rules') ?? [];
+    if (texts !== undefined) {
+      const own: FileItem[] = [];
+      for (const [index, { text, where }] of texts.entries()) {
+        const place = texts.length > 1 ? `${where}[${index}]` : where;
+        own.push(...(await readRuleText({ text, where: place }, own.length, this.#problems)));
+      }
+      items = own;
+    }
+    const names = complete ? [...this.#names.keys()] : undefined;
+    return readRules(items, names, this.#problems, this.#origins);
+  }
+
   /** When something is wrong already, the parts are asked at once what else is. */
   async judge(
     bastions: readonly (BastionConfig & { credentials: BastionCredentials | undefined })[],
@@ -356,7 +381,7 @@ class Loader {
   ): SettingValues[I] | undefined {
     const row = setting(id);
     const given = this.#given(id, file)?.[0];
-    if (path !== undefined && (given ?? row.default) !== undefined) this.#origins.set(path, origin(given));
+    if (path !== undefined && (given ?? row.default) !== undefined) this.#origins.set(path, originOf(given));
     if (given !== undefined) return readValue(row, given, this.#problems);
     return row.default === undefined ? undefined : row.kind.parse(row.default);
   }
@@ -373,7 +398,7 @@ class Loader {
   /** The values of a list, each with its place. */
   #placed<I extends SettingId>(id: I, file: FileSettings['given'], path: string): Placed<SettingValues[I]>[] {
     const given = this.#given(id, file);
-    this.#origins.set(path, origin(given?.[0]));
+    this.#origins.set(path, originOf(given?.[0]));
     return (given ?? []).flatMap((each) => {
       const value = readValue(setting(id), each, this.#problems);
       return value === undefined ? [] : [{ value, where: each.where }];
@@ -388,11 +413,6 @@ class Loader {
 /** Bastions that are given by URL have no names of their own. */
 function urlName(index: number): string {
   return index === 0 ? 'main' : `main${index + 1}`;
-}
-
-function origin(given: Given | undefined): string {
-  // A place in the file carries the key after a blank; the reader of an origin knows the key.
-  return given === undefined ? 'default' : (/^(.+:\d+:\d+) \S+$/.exec(given.where)?.[1] ?? given.where);
 }
 
 /** Freezes maps and lists. Buffers cannot be frozen; those that matter are inside a frozen Secret. */

@@ -12,6 +12,9 @@ import {
   SSH_REKEY_INTERVAL_MS,
 } from '../core/limits.ts';
 import * as kind from './kind.ts';
+import { upstreamName } from './rule-kind.ts';
+import { ruleRows } from './rule-settings.ts';
+import type { RuleSettingValues } from './rule-settings.ts';
 import type { BastionUrl, Kind } from './kind.ts';
 import type { AuthMethod, GroupPolicy, HostConfig, LogConfig } from './config.ts';
 
@@ -20,6 +23,7 @@ export const GROUPS = [
   'Configuration',
   'Bastion',
   'Groups of bastions',
+  'Rules',
   'Network',
   'Flows',
   'Logging',
@@ -38,6 +42,8 @@ export interface Setting<T = unknown> {
   readonly list?: true;
   /** Of a list: in the file, a single value stands for a list of one. */
   readonly one?: true;
+  /** Of a list: the environment has it in one piece, which is divided later. */
+  readonly whole?: true;
   /** As one would write it. Absent without `required`: unset. */
   readonly default?: string;
   /** What a bastion cannot do without. */
@@ -52,7 +58,7 @@ export interface Setting<T = unknown> {
 const HOUR_MS = 3_600_000;
 
 /** What each setting is once read; durations are milliseconds, and `local` is one item of its list. */
-export interface SettingValues {
+export interface SettingValues extends RuleSettingValues {
   config: string;
   bastion: BastionUrl;
   'bastions[].name': string;
@@ -123,7 +129,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
   },
   'bastions[].name': {
     key: 'bastions[].name',
-    kind: kind.name,
+    kind: upstreamName,
     required: true,
     group: 'Bastion',
     description: 'Name of the bastion in rules, logs and metrics; no two are alike.',
@@ -242,7 +248,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
   },
   'groups[].name': {
     key: 'groups[].name',
-    kind: kind.name,
+    kind: upstreamName,
     required: true,
     group: 'Groups of bastions',
     description:
@@ -267,6 +273,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     description:
       'Which healthy bastion of the group a new connection uses: the first, the one with the shortest round trip, or each in turn. The flag and the variable hold for every group.',
   },
+  ...ruleRows,
   'tun.name': {
     key: 'tun.name',
     flag: 'tun-name',

@@ -10,6 +10,11 @@ export interface Given {
   readonly where: string;
 }
 
+/** Where a value came from, without its key: the reader of an origin knows the key. */
+export function originOf(given: Given | undefined): string {
+  return given === undefined ? 'default' : (/^(.+:\d+:\d+) \S+$/.exec(given.where)?.[1] ?? given.where);
+}
+
 /** Longest part of a wrong value that a message repeats, in characters. */
 const ECHO_MAX = 80;
 

@@ -19,8 +19,8 @@ export interface FileEntry {
 
 /** Anchors may nest without end; the configuration is never deeper than this. */
 const DEPTH_MAX = 8;
-/** Values in all, after aliases are followed: bounds what a few nested aliases can blow up to. */
-const NODES_MAX = 10_000;
+/** Values that aliases stand for: bounds what a few nested aliases can blow up to. The file bounds the others. */
+const ALIASED_MAX = 10_000;
 
 /** Reads YAML 1.2 text. `path` is for the places only. An empty file is an empty map. */
 export async function parseYaml(
@@ -57,7 +57,10 @@ class Reader {
   readonly #document: Document.Parsed;
   readonly #path: string;
   readonly #lines: LineCounter;
-  #nodes = 0;
+  #aliased = 0;
+  /** Aliases that the reader is within. */
+  #aliases = 0;
+  #refused = false;
 
   constructor(yaml: typeof Yaml, document: Document.Parsed, path: string, lines: LineCounter) {
     this.#yaml = yaml;
@@ -71,18 +74,36 @@ class Reader {
     const yaml = this.#yaml;
     const start = yaml.isNode(node) ? ((node as YamlNode).range?.[0] ?? offset) : offset;
     const at = place(this.#path, this.#lines, start);
-    this.#nodes++;
-    if (depth > DEPTH_MAX || this.#nodes > NODES_MAX) {
-      if (this.problems.length === 0) {
+    if (this.#aliases > 0) this.#aliased++;
+    if (depth > DEPTH_MAX || this.#aliased > ALIASED_MAX) {
+      if (!this.#refused) {
         this.problems.push({
           code: 'CONFIG_INVALID',
           where: at,
           message: 'nested too deep, or too many values',
         });
       }
+      this.#refused = true;
       return { type: 'empty', at };
     }
-    if (yaml.isAlias(node)) return this.read(node.resolve(this.#document), start, depth + 1);
+    if (yaml.isAlias(node)) {
+      const target = node.resolve(this.#document);
+      if (target !== undefined) {
+        this.#aliases++;
+        const value = this.read(target, start, depth + 1);
+        this.#aliases--;
+        return value;
+      }
+      // Without quotes, *.example is the alias of an anchor named .example.
+      const text = `*${node.source}`;
+      this.problems.push({
+        code: 'CONFIG_INVALID',
+        where: at,
+        message: `found ${text} without quotes, which in YAML is an alias, and of nothing`,
+        hint: `Write "${text}".`,
+      });
+      return { type: 'scalar', at, text };
+    }
     if (yaml.isMap(node)) {
       const entries = node.items.map((pair) => {
         const keyOffset = yaml.isNode(pair.key) ? (pair.key.range?.[0] ?? start) : start;

@@ -59,6 +59,8 @@ export interface Flow {
   accept(): void;
   /** The far end cannot be had: the application's connect(2) fails with the errno of `reason`. */
   reject(reason: RejectReason): void;
+  /** Forgets a flow that waits for its answer without a word: its SYN counts as lost. */
+  drop(): void;
   /** Ends both directions at once; the application sees ECONNRESET. */
   abort(): void;
 }

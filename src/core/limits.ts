@@ -279,6 +279,24 @@ export const PING_VERDICT_MS: number = 5 * SECOND_MS;
 export const PING_HOSTS_MAX = 256;
 export const PING_WAITING_MAX = 64;
 
+// --- Direct flows ------------------------------------------------------------------------------
+
+/** Bytes. One buffer for the reads of all direct flows: each read is copied into its flow at once. */
+export const DIRECT_RECEIVE_BUFFER_BYTES: number = 256 * KIB;
+
+/** Bytes of one direct flow that may wait for its socket, beside what the kernel buffers; and the largest
+ * piece that is handed over at once. */
+export const DIRECT_SEND_QUEUE_BYTES: number = 256 * KIB;
+export const DIRECT_QUANTUM_BYTES: number = 64 * KIB;
+
+// --- Rules -------------------------------------------------------------------------------------
+
+/** Characters of a pattern of names in a rule: a name has at most 253. */
+export const NAME_PATTERN_MAX = 253;
+
+/** Copies that the repetitions of a regular expression may ask for: a name took 400 ms with 900, 5 with 100. */
+export const RULE_REPETITIONS_MAX = 100;
+
 // --- Process -----------------------------------------------------------------------------------
 
 /** Milliseconds that flows may take to finish after SIGTERM before they are reset. Container

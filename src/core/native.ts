@@ -27,6 +27,8 @@ export interface NativeEngine {
   accept(flow: number): void;
   /** `reason`: 0 refused, 1 network, 2 host unreachable, 3 prohibited. */
   reject(flow: number, reason: number): void;
+  /** Forgets a flow that was not answered; nothing is sent. */
+  drop(flow: number): void;
   abort(flow: number): void;
   /** Copies the bytes; returns the bytes queued afterwards, 0 when the flow is gone. */
   write(flow: number, chunk: Uint8Array): number;

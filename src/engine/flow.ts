@@ -68,6 +68,11 @@ export class EngineFlow implements Flow, ByteSource, ByteSink {
     this.#native.reject(this.id, reasonNumber(reason));
   }
 
+  drop(): void {
+    this.#owe();
+    this.#native.drop(this.id);
+  }
+
   abort(): void {
     this.#owe();
     this.#native.abort(this.id);

@@ -9,18 +9,25 @@ import { formatEndpoint } from '../core/address.ts';
 import type { Channel, ChannelEnd, Dial, Dialer } from '../core/dialer.ts';
 import type { Flow, FlowEnd, RejectReason } from '../core/flow.ts';
 import type { Log } from '../core/log.ts';
+import { ruleFields } from '../policy/policy.ts';
 import type { Policy, Verdict } from '../policy/policy.ts';
 
-type ToUpstream = Extract<Verdict, { kind: 'upstream' }>;
-
-export interface ForwarderOptions {
-  readonly policy: Policy;
+/** What carries TCP. */
+export interface Carriers {
+  /** Bastions and groups by name. */
   readonly upstreams: ReadonlyMap<string, Dialer>;
+  /** Past every bastion. */
+  readonly direct: Dialer;
+}
+
+export interface ForwarderOptions extends Carriers {
+  readonly policy: Policy;
   readonly log: Log;
   /** Milliseconds of a monotonic clock. */
   now(): number;
 }
 
+/** Carries the verdicts of TCP flows out. */
 export class Forwarder {
   readonly #options: ForwarderOptions;
   #stopped = false;
@@ -37,32 +44,48 @@ export class Forwarder {
   /** Takes a flow that waits for its answer. */
   accept(flow: Flow): void {
     if (this.#stopped) {
-      this.#reject(flow, 'stopping', 'network-unreachable', 'netproxy is stopping');
+      this.#reject(flow, { rule: 'stopping' }, 'network-unreachable', 'netproxy is stopping');
       return;
     }
     const verdict = this.#options.policy.decide(flow.tuple);
+    const rule = ruleFields(verdict);
     if (verdict.kind === 'reject') {
-      this.#reject(flow, verdict.rule, verdict.reason, 'refused by rule');
+      this.#reject(flow, rule, verdict.reason, 'refused by rule');
       return;
     }
-    const upstream = verdict.kind === 'upstream' ? verdict.upstream : '';
-    const dialer = this.#options.upstreams.get(upstream);
-    if (verdict.kind !== 'upstream' || dialer === undefined) {
-      this.#reject(flow, verdict.rule, 'network-unreachable', `no upstream is named ${upstream}`);
+    if (verdict.kind === 'drop') {
+      flow.handlers = IGNORE;
+      flow.drop();
+      this.#options.log.info({ ...endsOf(flow), verdict: 'drop', ...rule }, 'flow dropped by rule');
+      return;
+    }
+    const dialer = dialerOf(verdict, this.#options);
+    if (dialer === undefined) {
+      const name = verdict.kind === 'upstream' ? verdict.upstream : verdict.kind;
+      this.#reject(flow, rule, 'network-unreachable', `no upstream is named ${name}`);
       return;
     }
     ForwardedFlow.start(flow, verdict, dialer, this.#options);
   }
 
-  #reject(flow: Flow, rule: string, reason: RejectReason, message: string): void {
+  #reject(flow: Flow, rule: object, reason: RejectReason, message: string): void {
     flow.handlers = IGNORE;
     flow.reject(reason);
-    const { destination } = flow.tuple;
     this.#options.log.info(
-      { to: formatEndpoint(destination), verdict: 'reject', rule, reason },
+      { ...endsOf(flow), verdict: 'reject', ...rule, reason },
       `flow rejected: ${message}`,
     );
   }
+}
+
+/** What carries a flow with this verdict, if anything does. */
+export function dialerOf(verdict: Verdict, { upstreams, direct }: Carriers): Dialer | undefined {
+  if (verdict.kind === 'direct') return direct;
+  return verdict.kind === 'upstream' ? upstreams.get(verdict.upstream) : undefined;
+}
+
+function endsOf({ tuple }: Flow): { from: string; to: string } {
+  return { from: formatEndpoint(tuple.source), to: formatEndpoint(tuple.destination) };
 }
 
 const IGNORE = { readable(): void {}, drained(): void {}, closed(): void {} };
@@ -70,7 +93,7 @@ const IGNORE = { readable(): void {}, drained(): void {}, closed(): void {} };
 /** One flow from its dial to its end. Ends exactly once, by the flow or by the channel. */
 class ForwardedFlow {
   readonly #flow: Flow;
-  readonly #verdict: ToUpstream;
+  readonly #verdict: Verdict;
   readonly #options: ForwarderOptions;
   readonly #started: number;
   #dial: Dial | undefined;
@@ -80,12 +103,12 @@ class ForwardedFlow {
   #channelOver = false;
 
   /** Dials; the flow's handlers keep the object alive. */
-  static start(flow: Flow, verdict: ToUpstream, dialer: Dialer, options: ForwarderOptions): void {
+  static start(flow: Flow, verdict: Verdict, dialer: Dialer, options: ForwarderOptions): void {
     const forwarded = new ForwardedFlow(flow, verdict, options);
     forwarded.#dialBy(dialer);
   }
 
-  private constructor(flow: Flow, verdict: ToUpstream, options: ForwarderOptions) {
+  private constructor(flow: Flow, verdict: Verdict, options: ForwarderOptions) {
     this.#flow = flow;
     this.#verdict = verdict;
     this.#options = options;
@@ -140,15 +163,13 @@ class ForwardedFlow {
   }
 
   #log(event: string, why: string, message: string): void {
-    const { source, destination } = this.#flow.tuple;
     const { log } = this.#options;
     const write = event === 'rejected' ? log.info.bind(log) : log.debug.bind(log);
     write(
       {
-        from: formatEndpoint(source),
-        to: formatEndpoint(destination),
-        verdict: this.#verdict.upstream,
-        rule: this.#verdict.rule,
+        ...endsOf(this.#flow),
+        verdict: this.#verdict.kind === 'upstream' ? this.#verdict.upstream : this.#verdict.kind,
+        ...ruleFields(this.#verdict),
         openMs: Math.round(this.#openMs * 100) / 100,
         durationMs: Math.round(this.#options.now() - this.#started),
         bytesOut: this.#flow.bytesOut,

@@ -7,6 +7,7 @@ import type { DatagramCarrier, DatagramReceiver, Traffic, UdpDatagram, UdpFlow }
 import type { FlowTuple } from '../core/flow.ts';
 import { UDP_FLOWS_MAX, UDP_IDLE_MS, UDP_SWEEP_MS, UDP_UNANSWERED_IDLE_MS } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
+import { ruleFields } from '../policy/policy.ts';
 import type { Policy, Verdict } from '../policy/policy.ts';
 
 export interface UdpOptions {
@@ -69,9 +70,9 @@ export class UdpForwarder {
     const { family, source, destination } = datagram;
     const tuple: FlowTuple = { protocol: 'udp', family, source, destination };
     const verdict = this.#options.policy.decide(tuple);
-    const carrier = this.#options.carriers[verdict.kind];
+    const carrier = verdict.kind === 'drop' ? SILENCE : this.#options.carriers[verdict.kind];
     const { log } = this.#options;
-    const fields = { from: formatEndpoint(source), to: formatEndpoint(destination), rule: verdict.rule };
+    const fields = { from: formatEndpoint(source), to: formatEndpoint(destination), ...ruleFields(verdict) };
     log.debug({ ...fields, protocol: 'udp', verdict: verdict.kind }, 'UDP flow');
     if (this.#flows.size >= UDP_FLOWS_MAX) this.#evict();
     this.#opened++;
@@ -101,6 +102,9 @@ export class UdpForwarder {
     this.#sweep = undefined;
   }
 }
+
+/** Carries the datagrams of flows that a rule drops: nowhere. */
+const SILENCE: DatagramCarrier = { open: () => ({ accept(): void {}, closed(): void {} }) };
 
 class Conversation implements UdpFlow {
   readonly tuple: FlowTuple;

@@ -3,37 +3,157 @@
  * after it, src/forward carries the verdict out.
  */
 import type { FlowTuple, RejectReason } from '../core/flow.ts';
+import { NO_NAMES } from '../core/names.ts';
+import type { Names } from '../core/names.ts';
+import { NO_OWNERS } from '../core/owner.ts';
+import type { Owner, Owners } from '../core/owner.ts';
 import { isLocalOnly } from './guard.ts';
+import { linearMatcher } from './match.ts';
+import type { Facts } from './match.ts';
+import { ruleText } from './rule.ts';
+import type { Rule } from './rule.ts';
 
 const DNS_PORT = 53;
 
-/** What becomes of a flow, and which rule says so. */
-export type Verdict =
-  | { readonly kind: 'upstream'; readonly upstream: string; readonly rule: string }
+/** A flow with what is known of it beside its tuple; what is absent is looked up when a rule asks for it. */
+export interface FlowFacts extends FlowTuple {
+  /** The name that the application asked for to have the destination's address. */
+  readonly name?: string | undefined;
+  readonly owner?: Owner | undefined;
+}
+
+/** The rule that decided, for the log and for people. */
+export interface DecidingRule {
+  /** The rule in words, such as `to 10.0.0.0/8, via main`. */
+  readonly text: string;
+  /** `file:line`, `NETPROXY_RULES:line`, `--rule:line`, or `built-in` for one of netproxy's own. */
+  readonly where: string;
+}
+
+export type Outcome =
+  | { readonly kind: 'upstream'; readonly upstream: string }
+  /** By a marked socket of our own, past every bastion. */
+  | { readonly kind: 'direct' }
+  | { readonly kind: 'reject'; readonly reason: RejectReason }
+  /** No answer at all. */
+  | { readonly kind: 'drop' }
   /** UDP only: a question for a resolver, which is asked by TCP. */
-  | { readonly kind: 'dns'; readonly rule: string }
-  | { readonly kind: 'reject'; readonly reason: RejectReason; readonly rule: string };
+  | { readonly kind: 'dns' }
+  /** UDP only: by a program on a bastion of `upstream`. */
+  | { readonly kind: 'relay'; readonly upstream: string };
+
+/** What becomes of a flow, which rule says so, and what of the flow that rule asked for. */
+export type Verdict = Outcome & { readonly rule: DecidingRule; readonly why: string };
 
 export interface Policy {
-  decide(tuple: FlowTuple): Verdict;
+  /** Cheap, and never waits: asked once for each flow. */
+  decide(flow: FlowFacts): Verdict;
+}
+
+/** Where the facts come from that a tuple does not have. */
+export interface FactSources {
+  readonly names?: Names;
+  readonly owners?: Owners;
+}
+
+const builtIn = (text: string): DecidingRule => ({ text, where: 'built-in' });
+const LOCAL_ONLY = builtIn('link-local and metadata addresses never leave');
+const LAST_RESORT = builtIn('the last resort');
+/** Of the fields of a log line, those that tell of a verdict's rule. */
+export function ruleFields({ rule, why }: Verdict): { rule: string; because: string } {
+  return { rule: rule.where === 'built-in' ? rule.text : `${rule.where} ${rule.text}`, because: why };
+}
+
+/** The first of `rules` that a flow matches decides; what none matches goes to `lastResort`. */
+export function rulesPolicy(rules: readonly Rule[], lastResort: string, sources: FactSources = {}): Policy {
+  const { names = NO_NAMES, owners = NO_OWNERS } = sources;
+  const matcher = linearMatcher(rules);
+  const texts = rules.map((rule): DecidingRule => ({ text: ruleText(rule), where: rule.where }));
+  return {
+    decide(flow) {
+      if (isLocalOnly(flow.destination, flow.family))
+        return {
+          kind: 'reject',
+          reason: 'network-unreachable',
+          rule: LOCAL_ONLY,
+          why: flow.destination.address,
+        };
+      const facts = new LazyFacts(flow, names, owners);
+      const index = matcher.first(facts);
+      const rule = rules[index];
+      const deciding = texts[index];
+      if (rule === undefined || deciding === undefined) {
+        const why = rules.length === 0 ? 'there are no rules' : 'no rule matches';
+        return {
+          ...outcome({ kind: 'upstream', upstream: lastResort }, flow, lastResort),
+          rule: LAST_RESORT,
+          why,
+        };
+      }
+      return { ...outcome(rule.via, flow, lastResort), rule: deciding, why: because(rule, facts) };
+    },
+  };
 }
 
 /** The policy without rules: everything that may leave goes to the last resort. */
 export function defaultPolicy(lastResort: string): Policy {
-  const toUpstream: Verdict = { kind: 'upstream', upstream: lastResort, rule: 'default' };
-  const reject: Verdict = {
-    kind: 'reject',
-    reason: 'network-unreachable',
-    rule: 'local addresses are never proxied',
-  };
-  const dns: Verdict = { kind: 'dns', rule: 'default' };
+  return rulesPolicy([], lastResort);
+}
+
+function outcome(via: Rule['via'], { protocol, destination }: FlowTuple, lastResort: string): Outcome {
+  if (via.kind === 'relay') return { kind: 'relay', upstream: via.upstream ?? lastResort };
+  if (via.kind !== 'upstream' || protocol === 'tcp') return via;
+  if (destination.port === DNS_PORT) return { kind: 'dns' };
   // At once, not silently: a client that tries UDP first (QUIC) falls back to TCP.
-  const noUdp: Verdict = { kind: 'reject', reason: 'refused', rule: 'UDP is not carried' };
-  return {
-    decide(tuple) {
-      if (isLocalOnly(tuple.destination, tuple.family)) return reject;
-      if (tuple.protocol === 'tcp') return toUpstream;
-      return tuple.destination.port === DNS_PORT ? dns : noUdp;
-    },
-  };
+  return { kind: 'reject', reason: 'refused' };
+}
+
+/** What of the flow the rule asked for, as found. */
+function because(rule: Rule, facts: Facts): string {
+  const { tuple } = facts;
+  const found = [
+    rule.to.length > 0 && `to ${tuple.destination.address}`,
+    rule.ports.length > 0 && `port ${tuple.destination.port}`,
+    rule.protocol !== undefined && `protocol ${tuple.protocol}`,
+    rule.names.length > 0 && `name ${facts.name}`,
+    rule.uid.length > 0 && `uid ${facts.owner?.uid}`,
+    rule.gid.length > 0 && `gid ${facts.owner?.gid}`,
+    rule.process.length > 0 && `process ${facts.owner?.process?.join(' ')}`,
+    rule.container.length > 0 && `container ${facts.owner?.container}`,
+    rule.cgroup.length > 0 && `cgroup ${facts.owner?.cgroup}`,
+  ].filter((each) => each !== false);
+  return found.length === 0 ? 'it asks nothing' : found.join(', ');
+}
+
+/** Looks up what a rule asks for, once. */
+class LazyFacts implements Facts {
+  readonly tuple: FlowFacts;
+  readonly #names: Names;
+  readonly #owners: Owners;
+  #name: string | undefined;
+  #named = false;
+  #owner: Owner | undefined;
+  #owned = false;
+
+  constructor(tuple: FlowFacts, names: Names, owners: Owners) {
+    this.tuple = tuple;
+    this.#names = names;
+    this.#owners = owners;
+  }
+
+  get name(): string | undefined {
+    if (!this.#named) {
+      this.#named = true;
+      this.#name = this.tuple.name ?? this.#names.nameOf(this.tuple.destination.address);
+    }
+    return this.#name;
+  }
+
+  get owner(): Owner | undefined {
+    if (!this.#owned) {
+      this.#owned = true;
+      this.#owner = this.tuple.owner ?? this.#owners.ownerOf(this.tuple);
+    }
+    return this.#owner;
+  }
 }

@@ -18,6 +18,7 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
   netns: { may: ['core'], why: parts },
   dns: { may: ['core'], why: parts },
   ssh: { may: ['core'], why: parts },
+  direct: { may: ['core'], why: parts },
   containers: { may: ['core'], why: parts },
   kubernetes: { may: ['core'], why: parts },
   forward: {
@@ -46,6 +47,7 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
       'netns',
       'dns',
       'ssh',
+      'direct',
       'containers',
       'kubernetes',
       'forward',

@@ -108,6 +108,7 @@ describe('a configuration in order', () => {
       keepAliveMisses: 2,
       handshakeTimeout: 15_000,
       rekeyInterval: 3_600_000,
+      rules: [],
       watch: true,
       log: { level: 'info', format: 'auto' },
       groups: [],
