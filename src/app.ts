@@ -24,7 +24,8 @@ import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
-import { judgeBastion, judgeBastions, Upstreams } from './upstreams.ts';
+import { judgeBastion, judgeBastions } from './upstreams/judge.ts';
+import { Upstreams } from './upstreams/upstreams.ts';
 
 function openTun(native: Native, name: string): TunDevice {
   try {

@@ -20,6 +20,8 @@ export interface BastionConfig {
   /** None: those that have what they need, in the usual order. */
   readonly auth: readonly AuthMethod[];
   readonly knownHostsFile: string;
+  /** Name of the bastion that this one is reached through. */
+  readonly jump: string | undefined;
   readonly maxConnections: number;
 }
 

@@ -268,6 +268,13 @@ export const bastionUrl: Kind<BastionUrl> = {
   },
 };
 
+/** One hop of `ssh -J`, for which the scheme may be left out. */
+export const jumpHost: Kind<BastionUrl> = {
+  placeholder: 'USER@HOST[:PORT],…',
+  allowed: 'USER@HOST or USER@HOST:PORT, several with commas between them, with an IPv6 address in brackets',
+  parse: (text) => bastionUrl.parse(/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(text) ? text : `ssh://${text}`),
+};
+
 function decodePercent(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -16,6 +16,8 @@ import { readConfigFile, readRuleText } from './file.ts';
 import type { FileItem, FileSettings } from './file.ts';
 import { checkGroups } from './groups.ts';
 import type { PlacedGroup } from './groups.ts';
+import { checkJumps } from './jumps.ts';
+import type { PlacedJump } from './jumps.ts';
 import type { BastionUrl } from './kind.ts';
 import type { Rule } from '../policy/rule.ts';
 import { fileReader } from './read-file.ts';
@@ -104,6 +106,13 @@ export function placed(problem: Problem, origins: ReadonlyMap<string, string>): 
   return { ...problem, where };
 }
 
+/** What a bastion that is given by URL has in place of keys of the file. */
+interface UrlItem {
+  readonly url: BastionUrl | undefined;
+  readonly name: string;
+  readonly jump: Placed<string> | undefined;
+}
+
 /** What may only follow from a file that could not be read or a setting that is wrong. */
 const FOLLOWING: ReadonlySet<ErrorCode> = new Set(['AUTH_UNCONFIGURED', 'CERTIFICATE_INVALID']);
 
@@ -163,12 +172,8 @@ class Loader {
 
   /** `complete`: at least one bastion, none lacking anything, and every file read. */
   bastions(complete: boolean): readonly (BastionConfig & { credentials: BastionCredentials | undefined })[] {
-    const urls = (this.#given('bastion', undefined) ?? []).map((given) => ({
-      where: given.where,
-      given: new Map(),
-      url: readValue(setting('bastion'), given, this.#problems),
-    }));
-    const items: readonly (FileItem & { url?: BastionUrl | undefined })[] =
+    const urls = this.#urls();
+    const items: readonly (FileItem & Partial<UrlItem>)[] =
       urls.length > 0 ? urls : (this.#file.lists.get('bastions') ?? []);
     // When the flag or the file is broken, what it would have given is not also missing.
     const broken =
@@ -181,7 +186,8 @@ class Loader {
         hint: 'Give --bastion ssh://USER@HOST, set NETPROXY_BASTION, or list "bastions" in the file.',
       });
     }
-    return items.map(({ where, given, url }, index) => {
+    const jumps: PlacedJump[] = [];
+    const bastions = items.map(({ where, given, url, name: urlName, jump: urlJump }, index) => {
       const problems = this.#problems.length;
       const path = (key: string): string => `bastions[${index}].${key}`;
       const value = <I extends SettingId>(id: I): SettingValues[I] => {
@@ -190,8 +196,8 @@ class Loader {
           this.#missing(id, where, key);
         return this.#first(id, given, path(key)) as SettingValues[I];
       };
-      const fromUrl = <T>(key: string, part: T | undefined): T => {
-        this.#origins.set(path(key), where);
+      const fromUrl = <T>(key: string, part: T | undefined, from = where): T => {
+        if (part !== undefined) this.#origins.set(path(key), from);
         return part as T;
       };
       const list = <I extends SettingId>(id: I): Placed<SettingValues[I]>[] =>
@@ -210,7 +216,7 @@ class Loader {
         );
       }
       const bastion: BastionConfig = {
-        name: urls.length === 0 ? value('bastions[].name') : fromUrl('name', urlName(index)),
+        name: urls.length === 0 ? value('bastions[].name') : fromUrl('name', urlName),
         host: urls.length === 0 ? value('bastions[].host') : fromUrl('host', url?.host),
         port: urls.length === 0 ? value('bastions[].port') : fromUrl('port', url?.port),
         user: urls.length === 0 ? value('bastions[].user') : fromUrl('user', url?.user),
@@ -222,8 +228,14 @@ class Loader {
         keyboardInteractiveFile: value('bastions[].keyboardInteractiveFile'),
         auth: values(auth),
         knownHostsFile: value('bastions[].knownHostsFile'),
+        jump: urls.length === 0 ? value('bastions[].jump') : fromUrl('jump', urlJump?.value, urlJump?.where),
         maxConnections: value('bastions[].maxConnections'),
       };
+      const jumpAt = urlJump?.where ?? this.#where('bastions[].jump', given) ?? where;
+      jumps.push({
+        name: bastion.name,
+        jump: bastion.jump === undefined ? undefined : { value: bastion.jump, where: jumpAt },
+      });
       this.#checkName('bastion', bastion.name, this.#where('bastions[].name', given) ?? where);
       if (!complete) return { ...bastion, credentials: undefined };
       const one = (id: SettingId, file: string | undefined): Placed<string> | undefined =>
@@ -244,6 +256,44 @@ class Loader {
       if (this.#problems.length === problems) this.#whole.add(index);
       return { ...bastion, credentials };
     });
+    checkJumps(jumps, this.#problems);
+    return bastions;
+  }
+
+  /** The bastions that flags or variables give by URL: those to use, and those to go through, in order. */
+  #urls(): (FileItem & UrlItem)[] {
+    const read = (id: 'bastion' | 'jump', given: Given): FileItem & { url: BastionUrl | undefined } => ({
+      where: given.where,
+      given: new Map(),
+      url: readValue(setting(id), given, this.#problems),
+    });
+    const bastions = this.#given('bastion', undefined) ?? [];
+    const hops = (this.#given('jump', undefined) ?? []).flatMap(({ text, where }) =>
+      text.split(',').map((hop) => ({ text: hop, where })),
+    );
+    if (hops.length > 0 && bastions.length === 0 && !this.#sources.flags.has('bastion')) {
+      this.#problems.push({
+        code: 'CONFIG_INVALID',
+        where: hops[0]!.where,
+        message: 'found without --bastion, to which it is the way; allowed: both, or none of them',
+        hint: 'In the file, list the bastion to go through and give its name as "jump" of the other.',
+      });
+    }
+    const numbered = (name: string, index: number): string => (index === 0 ? name : `${name}${index + 1}`);
+    const through = (index: number): Placed<string> | undefined =>
+      index < 0 ? undefined : { value: numbered('jump', index), where: hops[index]!.where };
+    return [
+      ...bastions.map((given, index) => ({
+        ...read('bastion', given),
+        name: numbered('main', index),
+        jump: through(hops.length - 1),
+      })),
+      ...hops.map((given, index) => ({
+        ...read('jump', given),
+        name: numbered('jump', index),
+        jump: through(index - 1),
+      })),
+    ];
   }
 
   /** To be called after `bastions`, whose names count. The result is made once no problem stands. */
@@ -408,11 +458,6 @@ class Loader {
   #where(id: SettingId, file: FileSettings['given']): string | undefined {
     return this.#given(id, file)?.[0]?.where;
   }
-}
-
-/** Bastions that are given by URL have no names of their own. */
-function urlName(index: number): string {
-  return index === 0 ? 'main' : `main${index + 1}`;
 }
 
 /** Freezes maps and lists. Buffers cannot be frozen; those that matter are inside a frozen Secret. */

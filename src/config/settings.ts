@@ -61,6 +61,7 @@ const HOUR_MS = 3_600_000;
 export interface SettingValues extends RuleSettingValues {
   config: string;
   bastion: BastionUrl;
+  jump: BastionUrl;
   'bastions[].name': string;
   'bastions[].host': string;
   'bastions[].port': number;
@@ -73,6 +74,7 @@ export interface SettingValues extends RuleSettingValues {
   'bastions[].keyboardInteractiveFile': string;
   'bastions[].auth': AuthMethod;
   'bastions[].knownHostsFile': string;
+  'bastions[].jump': string;
   'bastions[].maxConnections': number;
   'groups[].name': string;
   'groups[].bastions': string;
@@ -126,6 +128,15 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     group: 'Bastion',
     description:
       'The bastions to use, named "main", "main2" and so on; they take the place of all bastions and groups in the file.',
+  },
+  jump: {
+    flag: 'jump',
+    env: 'NETPROXY_JUMP',
+    kind: kind.jumpHost,
+    list: true,
+    group: 'Bastion',
+    description:
+      'Bastions to go through in this order, as for "ssh -J", to each of those that --bastion names; they log in by the same flags and variables.',
   },
   'bastions[].name': {
     key: 'bastions[].name',
@@ -235,6 +246,12 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     required: true,
     group: 'Bastion',
     description: 'known_hosts file that the host key of the bastion must be in.',
+  },
+  'bastions[].jump': {
+    key: 'bastions[].jump',
+    kind: kind.name,
+    group: 'Bastion',
+    description: 'Name of the bastion that this one is reached through, which may have a "jump" of its own.',
   },
   'bastions[].maxConnections': {
     key: 'bastions[].maxConnections',

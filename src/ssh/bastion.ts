@@ -77,6 +77,8 @@ export interface BastionOptions {
   /** Goes on trying also after an error that only a change can cure, be it one of the server's. */
   readonly persistent?: boolean;
   onState?(status: BastionStatus): void;
+  /** Told when a connect waits for it: what it goes through is wanted too. */
+  onWanted?(): void;
 }
 
 /** What may change without a new connection. */
@@ -180,6 +182,7 @@ export class Bastion implements Dialer {
   want(): void {
     this.#dialledAt = performance.now();
     this.#hurry();
+    this.#options.onWanted?.();
   }
 
   /** What kept it from connecting may be over: tries again at once, unless it is connected or trying. */
@@ -284,6 +287,7 @@ export class Bastion implements Dialer {
       const message = `${NO_BASTION.message}: ${this.#status.reason}`;
       this.#held.hold(dial, this.#options.connectHoldMs ?? CONNECT_HOLD_MS, { ...NO_BASTION, message });
       this.#hurry();
+      this.#options.onWanted?.();
     }
   }
 

@@ -4,20 +4,24 @@
  */
 import net from 'node:net';
 
-import type { Channel, ChannelEnd, Dialer } from '../core/dialer.ts';
+import type { Channel, ChannelEnd, DialFailure } from '../core/dialer.ts';
 import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
 import { JUMP_BUFFER_BYTES, SSH_CLOSE_DEADLINE_MS } from '../core/limits.ts';
 import type { Native } from '../core/native.ts';
 import type { ByteSink, ByteSource } from '../core/stream.ts';
 import type { BastionStatus } from './bastion.ts';
+import { PendingDial } from './dial.ts';
+import type { DialTaker, Resort } from './dial.ts';
 import type { SocketFactory } from './transport.ts';
 
 /** What sshd is told of the client's own end, which is no socket; OpenSSH says the same for `ssh -J`. */
 const ORIGIN: Endpoint = { address: '127.0.0.1', port: 65_535 };
 
+const NO_BASTION: DialFailure = { reason: 'host-unreachable', message: 'it is not connected' };
+
 /** Something that dials and says how it is: a bastion. */
-export interface JumpDialer extends Dialer {
+export interface JumpDialer extends DialTaker {
   readonly status: BastionStatus;
 }
 
@@ -65,6 +69,27 @@ export class JumpHost {
   }
 }
 
+/**
+ * A dial to the next hop goes through its bastion or fails: another one may know the name for another server,
+ * or be what is to be reached. The inner bastion tries again, and holds the connects that wait.
+ */
+class SameBastion implements Resort {
+  readonly #dialer: JumpDialer;
+
+  constructor(dialer: JumpDialer) {
+    this.#dialer = dialer;
+  }
+
+  adopt(dial: PendingDial): void {
+    if (this.#dialer.status.state === 'ready') this.#dialer.adopt(dial);
+    else process.nextTick(() => dial.fail(NO_BASTION));
+  }
+
+  retry(): boolean {
+    return false;
+  }
+}
+
 /** Moves bytes between the far end of a socket pair and a channel. */
 class Relay implements ByteSource, ByteSink {
   /** The end that the inner connection uses. */
@@ -94,19 +119,20 @@ class Relay implements ByteSource, ByteSink {
   }
 
   /** Opens the channel. Whichever end closes first closes the other. */
-  dial(dialer: Dialer, to: Endpoint, name: string): void {
+  dial(dialer: JumpDialer, to: Endpoint, name: string): void {
     const socket = this.#socket;
     const fail = (message: string): void => {
       this.#inner.destroy(new Error(`jump host ${name}: ${message}`));
       socket.destroy();
     };
-    const dial = dialer.dial(to, ORIGIN, {
-      opened: (channel) => {
-        this.#channel = channel;
-        channel.start(this, this, (end) => this.#closed(end, fail));
-      },
-      failed: ({ message }) => fail(message),
-    });
+    const opened = (channel: Channel): void => {
+      this.#channel = channel;
+      channel.start(this, this, (end) => this.#closed(end, fail));
+    };
+    const failed = ({ message }: DialFailure): void => fail(message);
+    const dial = new PendingDial(to, ORIGIN, { opened, failed }, () => {});
+    dial.resort = new SameBastion(dialer);
+    dialer.adopt(dial);
     socket.on('end', () => {
       this.#atEnd = true;
       this.#channel?.sourceReady();

@@ -19,3 +19,40 @@ export async function resolveBastion(host: string, port: number): Promise<readon
     });
   }
 }
+
+/** The addresses of a bastion, found once; a name that had none is asked for again before each attempt. */
+export class Addresses {
+  readonly #host: string;
+  readonly #port: number;
+  #found: Promise<readonly Endpoint[]> | undefined;
+
+  constructor(host: string, port: number) {
+    this.#host = host;
+    this.#port = port;
+  }
+
+  get(): Promise<readonly Endpoint[]> {
+    this.#found ??= this.#find();
+    return this.#found;
+  }
+
+  /** Why there is none, if so. */
+  async resolve(): Promise<NetproxyError | undefined> {
+    try {
+      await this.get();
+      return undefined;
+    } catch (error) {
+      if (error instanceof NetproxyError) return error;
+      throw error;
+    }
+  }
+
+  async #find(): Promise<readonly Endpoint[]> {
+    try {
+      return await resolveBastion(this.#host, this.#port);
+    } catch (error) {
+      this.#found = undefined;
+      throw error;
+    }
+  }
+}

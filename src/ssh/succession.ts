@@ -23,10 +23,15 @@ export class Succession implements Dialer, GroupMember {
   /** Given up for new flows; each is gone when its last flow has ended. */
   readonly #draining = new Map<Bastion, Promise<void>>();
   readonly #ready = Promise.withResolvers<void>();
+  readonly #moved: () => void;
+  /** Since the current connection was made, what makes a host key the right one has changed. */
+  #trustChanged = false;
   #generation = 1;
 
-  constructor(options: BastionOptions) {
+  /** `moved`: told when new flows go to a new connection, made by new settings. */
+  constructor(options: BastionOptions, moved: () => void = () => {}) {
     this.name = options.name;
+    this.#moved = moved;
     this.#log = options.log;
     this.#current = this.#make(options);
     this.#current.whenReady().then(this.#ready.resolve, this.#ready.reject);
@@ -105,7 +110,8 @@ export class Succession implements Dialer, GroupMember {
     const current = this.#current;
     const next = this.#make({ ...options, persistent: true, log: withFields(options.log, { generation }) });
     this.#next = next;
-    if (trustChanged) {
+    this.#trustChanged ||= trustChanged;
+    if (this.#trustChanged) {
       current.whenDown(() => {
         if (this.#next === next) this.#promote(next, options);
       });
@@ -118,6 +124,12 @@ export class Succession implements Dialer, GroupMember {
       }
     }
     next.start();
+  }
+
+  /** Connects anew by settings that are the same, if it is connected or about to be by new ones. */
+  renew(options: BastionOptions): void {
+    if (this.ready || this.#next !== undefined) this.replace(options, false);
+    else this.wake();
   }
 
   /** As `Bastion.wake`. */
@@ -158,6 +170,7 @@ export class Succession implements Dialer, GroupMember {
     const old = this.#current;
     this.#current = next;
     this.#next = undefined;
+    this.#trustChanged = false;
     next.whenReady().then(this.#ready.resolve, () => {});
     options.onState?.(next.status);
     this.#log.info(
@@ -165,6 +178,7 @@ export class Succession implements Dialer, GroupMember {
       'new flows go to the new connection; the old one ends with its last flow',
     );
     this.#draining.set(old, this.#drain(old, next));
+    this.#moved();
     if (this.#draining.size <= SSH_DRAINING_MAX) return;
     for (const oldest of this.#draining.keys()) {
       void oldest.stop();

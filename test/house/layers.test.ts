@@ -33,13 +33,13 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
     may: ['core', 'policy', 'config', 'control'],
     why: 'help and errors must not load SSH or the addon; the parts come through the Commands interface',
   },
-  'upstreams.ts': {
+  upstreams: {
     may: ['core', 'policy', 'config', 'ssh'],
     why: 'the part of the composition that knows what a bastion of the configuration is made of',
   },
   'app.ts': {
     may: [
-      'upstreams.ts',
+      'upstreams',
       'core',
       'policy',
       'config',

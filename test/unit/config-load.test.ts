@@ -88,6 +88,7 @@ describe('a configuration in order', () => {
       keyboardInteractiveFile: undefined,
       auth: [],
       knownHostsFile: '/hosts',
+      jump: undefined,
       maxConnections: 4,
     });
     assert.equal(credentials.identities[0]?.contents.reveal().toString(), 'PRIVATE-KEY-BYTES');

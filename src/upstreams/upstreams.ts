@@ -3,26 +3,21 @@
  * the configuration while it changes.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { changes } from './config/changes.ts';
-import type { BastionConfig, Config, GroupConfig } from './config/config.ts';
-import type { JudgedBastion } from './config/load.ts';
-import type { Dialer } from './core/dialer.ts';
-import { NetproxyError } from './core/errors.ts';
-import type { Problem } from './core/errors.ts';
-import type { Endpoint } from './core/flow.ts';
-import type { HeldAddresses } from './core/held-addresses.ts';
-import { FWMARK, RESOLVE_OTHERS_MS } from './core/limits.ts';
-import type { Log } from './core/log.ts';
-import type { Native, NativeEngine } from './core/native.ts';
-import type { BastionOptions, BastionStatus } from './ssh/bastion.ts';
-import { Group } from './ssh/group.ts';
-import { KnownHosts } from './ssh/known-hosts.ts';
-import { checkAgent, loadLogin } from './ssh/login.ts';
-import type { Login, Wrong } from './ssh/login.ts';
-import { markedSockets } from './ssh/marked-socket.ts';
-import { resolveBastion } from './ssh/resolve.ts';
-import { Succession } from './ssh/succession.ts';
-import { processTerminal } from './ssh/terminal.ts';
+import { changes } from '../config/changes.ts';
+import type { Config } from '../config/config.ts';
+import type { Dialer } from '../core/dialer.ts';
+import type { HeldAddresses } from '../core/held-addresses.ts';
+import { FWMARK, RESOLVE_OTHERS_MS } from '../core/limits.ts';
+import type { Log } from '../core/log.ts';
+import type { Native, NativeEngine } from '../core/native.ts';
+import type { BastionOptions, BastionStatus } from '../ssh/bastion.ts';
+import { Group } from '../ssh/group.ts';
+import { JumpHost } from '../ssh/jump.ts';
+import { markedSockets } from '../ssh/marked-socket.ts';
+import { Addresses } from '../ssh/resolve.ts';
+import { Succession } from '../ssh/succession.ts';
+import { knownHostsOf, loginOf } from './judge.ts';
+import { carriersOf, depthOf, groupsOf, lastResortOf } from './roles.ts';
 
 /** What every connection to a bastion needs of the process. */
 export interface Connection {
@@ -46,9 +41,6 @@ type Settings = Config['bastions'][number];
 const CONNECTION = /^(bastions\[0\]\.(?!(name|maxConnections)$)|keepAlive|handshakeTimeout|rekeyInterval)/;
 const TRUST = /^bastions\[0\]\.(host|port|knownHostsFile)$/;
 
-/** Name of the group of all bastions, in logs; none in the configuration can have it. */
-const ALL = 'all bastions';
-
 /** Every bastion of the configuration, connected, and the groups of them. */
 export class Upstreams {
   readonly #connection: Connection;
@@ -67,17 +59,19 @@ export class Upstreams {
   }
 
   /**
-   * Resolves the names of the bastions; nothing is connected before `start`. Throws the first error when
-   * none has an address. One that has none, or none yet, is looked for again.
+   * Resolves the names of the bastions that are reached directly; nothing is connected before `start`.
+   * Throws the first error when none has an address. One that has none, or none yet, is looked for again.
    */
   static async create(config: Config, connection: Connection): Promise<Upstreams> {
     const upstreams = new Upstreams(config, connection);
     const members = config.bastions.map((settings) => upstreams.#make(config, settings));
-    const resolving = members.map(async ({ addresses }) => {
-      const error = await addresses.resolve();
-      if (error !== undefined) connection.log.warn({ code: error.code, hint: error.hint }, error.message);
-      return error;
-    });
+    const resolving = members
+      .flatMap(({ addresses }) => addresses ?? [])
+      .map(async (addresses) => {
+        const error = await addresses.resolve();
+        if (error !== undefined) connection.log.warn({ code: error.code, hint: error.hint }, error.message);
+        return error;
+      });
     const all = Promise.all(resolving);
     const one = Promise.any(resolving.map(async (each) => (await each) && Promise.reject()));
     const some = one.then(() => sleep(RESOLVE_OTHERS_MS, undefined, { ref: false }));
@@ -95,7 +89,7 @@ export class Upstreams {
 
   /** Where goes what no rule sends elsewhere. */
   get lastResort(): string {
-    return (groupsOf(this.#config)[0] ?? this.#config.bastions[0]!).name;
+    return lastResortOf(this.#config);
   }
 
   get states(): readonly UpstreamState[] {
@@ -110,8 +104,8 @@ export class Upstreams {
   }
 
   /**
-   * The first authenticated connection to any bastion, as `NAME (how)`. Rejects when no bastion can be had
-   * without a change of the configuration; trouble of the network is retried for ever.
+   * The first authenticated connection to a bastion that carries flows, as `NAME (how)`. Rejects when none of
+   * them can be had without a change of the configuration; trouble of the network is retried for ever.
    */
   whenReady(): Promise<string> {
     return this.#ready.promise;
@@ -126,16 +120,18 @@ export class Upstreams {
       const member = this.#bastions.get(settings.name);
       if (member === undefined) return [];
       const changed = changes({ ...before, bastions: [member.settings] }, { ...next, bastions: [settings] });
-      const moved = changed.some((key) => /^bastions\[0\]\.(host|port)$/.test(key));
-      const addresses = moved ? new Addresses(settings) : member.addresses;
+      const moved = changed.some((key) => /^bastions\[0\]\.(host|port|jump)$/.test(key));
+      const addresses = moved ? addressesOf(settings) : member.addresses;
       return [{ member, settings, changed, addresses }];
     });
     // Before anything is changed: a name without an address refuses the whole.
     for (const { addresses } of [...added, ...moves]) {
-      const error = await addresses.resolve();
+      const error = await addresses?.resolve();
       if (error !== undefined) throw error;
     }
     this.#config = next;
+    // Before those that are reached through them.
+    for (const member of added) this.#add(member);
     for (const { member, settings, changed, addresses } of moves) {
       member.settings = settings;
       member.addresses = addresses;
@@ -143,10 +139,7 @@ export class Upstreams {
       if (!touches(CONNECTION)) continue;
       member.succession.replace(this.#options(next, settings, addresses), touches(TRUST));
     }
-    for (const member of added) {
-      this.#add(member);
-      member.succession.start();
-    }
+    for (const { succession } of added) succession.start();
     for (const { succession, settings } of this.#bastions.values()) {
       succession.adjust({
         connectHoldMs: next.connectHold,
@@ -162,14 +155,23 @@ export class Upstreams {
   /** Ends all connections in order. */
   async stop(): Promise<void> {
     for (const group of this.#groups.values()) group.stop();
-    const all = [...this.#retired, ...[...this.#bastions.values()].map(({ succession }) => succession)];
-    await Promise.all(all.map((succession) => succession.stop()));
+    const stop = (all: readonly Succession[]): Promise<unknown> =>
+      Promise.all(all.map((succession) => succession.stop()));
+    const depths = new Map<number, Succession[]>();
+    for (const [name, { succession }] of this.#bastions) {
+      const depth = depthOf(name, (hop) => this.#bastions.get(hop)?.settings.jump);
+      depths.set(depth, [...(depths.get(depth) ?? []), succession]);
+    }
+    // Those behind others first: their last words go through them.
+    for (const depth of [...depths.keys()].toSorted((a, b) => b - a)) await stop(depths.get(depth)!);
+    await stop([...this.#retired]);
   }
 
   #make(config: Config, settings: Settings): Member {
-    const addresses = new Addresses(settings);
-    const succession = new Succession(this.#options(config, settings, addresses));
-    return { settings, addresses, succession };
+    const { name } = settings;
+    const addresses = addressesOf(settings);
+    const succession = new Succession(this.#options(config, settings, addresses), () => this.#moved(name));
+    return { settings, addresses, succession, host: new JumpHost(name, succession) };
   }
 
   #add(member: Member): void {
@@ -178,7 +180,7 @@ export class Upstreams {
   }
 
   #retire(name: string): void {
-    const { succession } = this.#bastions.get(name)!;
+    const { succession, host } = this.#bastions.get(name)!;
     this.#bastions.delete(name);
     if (this.#dialers.get(name) === succession) this.#dialers.delete(name);
     this.#retired.add(succession);
@@ -186,7 +188,14 @@ export class Upstreams {
       { bastion: name, channels: succession.size },
       'the bastion is no longer configured; its connection ends with its last flow',
     );
-    void succession.retire(this.#lastResort).then(() => this.#retired.delete(succession));
+    void this.#drain(succession, host);
+  }
+
+  async #drain(succession: Succession, host: JumpHost): Promise<void> {
+    await succession.retire(this.#lastResort);
+    this.#retired.delete(succession);
+    // Whoever waits for it to be connected waits in vain.
+    host.changed();
   }
 
   get #lastResort(): Group | Succession {
@@ -213,11 +222,50 @@ export class Upstreams {
     }
   }
 
-  #options(config: Config, settings: Settings, addresses: Addresses): BastionOptions {
-    const { native, log, engine, held } = this.#connection;
+  /** Those that are reached through the bastion. */
+  #behind(name: string): readonly Member[] {
+    return [...this.#bastions.values()].filter(({ settings }) => settings.jump === name);
+  }
+
+  /** The new connection of a bastion is in use: what goes through the old one follows, so that it can end. */
+  #moved(name: string): void {
+    for (const { succession, settings, addresses } of this.#behind(name)) {
+      succession.renew(this.#options(this.#config, settings, addresses));
+    }
+  }
+
+  /** How the server is reached, through another bastion or by a socket of the namespace. */
+  #way(
+    config: Config,
+    { host, port, jump }: Settings,
+    addresses: Addresses | undefined,
+  ): Pick<BastionOptions, 'endpoints' | 'socketFactory' | 'through' | 'onWanted'> {
+    const { native, held } = this.#connection;
+    if (jump === undefined) {
+      return {
+        endpoints: () => addresses!.get(),
+        socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses, held),
+      };
+    }
+    // Looked for each time, since it may come and go with the configuration.
+    const outer = (): Member => {
+      const member = this.#bastions.get(jump);
+      if (member === undefined) throw new Error(`jump host ${jump}: it is no longer configured`);
+      return member;
+    };
+    return {
+      endpoints: () => outer().host.reach(host, port),
+      socketFactory: (to, onread) => outer().host.sockets(native)(to, onread),
+      through: jump,
+      onWanted: () => this.#bastions.get(jump)?.succession.want(),
+    };
+  }
+
+  #options(config: Config, settings: Settings, addresses: Addresses | undefined): BastionOptions {
+    const { log, engine } = this.#connection;
     return {
       name: settings.name,
-      endpoints: () => addresses.get(),
+      ...this.#way(config, settings, addresses),
       hostName: settings.host,
       port: settings.port,
       user: settings.user,
@@ -225,7 +273,6 @@ export class Upstreams {
         throw error;
       }),
       knownHosts: knownHostsOf(settings),
-      socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses, held),
       engine,
       log,
       connectHoldMs: config.connectHold,
@@ -243,92 +290,27 @@ export class Upstreams {
 
   #changed(name: string, status: BastionStatus): void {
     for (const group of this.#groups.values()) group.changed(status);
+    this.#bastions.get(name)?.host.changed();
+    if (status.state === 'ready') for (const { succession } of this.#behind(name)) succession.wake();
+    const carriers = carriersOf(this.#config);
+    if (!carriers.has(name)) return;
     if (status.state === 'ready') this.#ready.resolve(`${name} (${status.reason})`);
     if (status.fatal === undefined) return;
-    const errors = [...this.#bastions.values()].map(({ succession }) => succession.status.fatal);
+    const errors = [...carriers].map((other) => this.#bastions.get(other)?.succession.status.fatal);
     if (!errors.includes(undefined)) this.#ready.reject(errors[0]);
   }
-}
-
-/** The groups in use: without any, all bastions are one. */
-function groupsOf({ bastions, groups, groupPolicy: policy }: Config): readonly GroupConfig[] {
-  if (groups.length > 0 || bastions.length < 2) return groups;
-  return [{ name: ALL, bastions: bastions.map(({ name }) => name), policy }];
 }
 
 /** A bastion in use. */
 interface Member {
   settings: Settings;
-  addresses: Addresses;
+  /** None when it is reached through another one, whose server resolves its name. */
+  addresses: Addresses | undefined;
   readonly succession: Succession;
+  /** The way to others. */
+  readonly host: JumpHost;
 }
 
-/** The addresses of a bastion, found once; a name that had none is asked for again before each attempt. */
-class Addresses {
-  readonly #settings: BastionConfig;
-  #found: Promise<readonly Endpoint[]> | undefined;
-
-  constructor(settings: BastionConfig) {
-    this.#settings = settings;
-  }
-
-  get(): Promise<readonly Endpoint[]> {
-    this.#found ??= this.#find();
-    return this.#found;
-  }
-
-  async #find(): Promise<readonly Endpoint[]> {
-    try {
-      return await resolveBastion(this.#settings.host, this.#settings.port);
-    } catch (error) {
-      this.#found = undefined;
-      throw error;
-    }
-  }
-
-  /** Why there is none, if so. */
-  async resolve(): Promise<NetproxyError | undefined> {
-    try {
-      await this.get();
-      return undefined;
-    } catch (error) {
-      if (error instanceof NetproxyError) return error;
-      throw error;
-    }
-  }
-}
-
-function loginOf(bastion: JudgedBastion, wrong: Wrong): Login {
-  return loadLogin({ ...bastion.credentials, auth: bastion.auth }, processTerminal(), wrong);
-}
-
-function knownHostsOf(bastion: JudgedBastion): KnownHosts {
-  return KnownHosts.parse(bastion.credentials.knownHosts, bastion.knownHostsFile);
-}
-
-/** Judges the keys, certificates and known_hosts of all bastions. Touches no network. */
-export async function judgeBastions(config: Config): Promise<readonly Problem[]> {
-  const found = config.bastions.map(async (bastion, index) =>
-    (await judgeBastion(bastion)).map((problem) => ({
-      ...problem,
-      where: `bastions[${index}].${problem.where}`,
-    })),
-  );
-  return (await Promise.all(found)).flat();
-}
-
-/** The same of one bastion, of which some files may lack; places are its keys. */
-export async function judgeBastion(bastion: JudgedBastion): Promise<readonly Problem[]> {
-  const problems: Problem[] = [];
-  const wrong: Wrong = (key, { code, message, hint }) => {
-    problems.push({ code, where: key, message, hint });
-  };
-  await checkAgent(loginOf(bastion, wrong), wrong);
-  try {
-    knownHostsOf(bastion);
-  } catch (error) {
-    if (!(error instanceof NetproxyError)) throw error;
-    wrong('knownHostsFile', error);
-  }
-  return problems;
+function addressesOf({ host, port, jump }: Settings): Addresses | undefined {
+  return jump === undefined ? new Addresses(host, port) : undefined;
 }
