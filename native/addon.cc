@@ -16,8 +16,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("watchNamespace", Napi::Function::New(env, watch_namespace, "watchNamespace"));
   exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
   exports.Set("Engine", EngineObject::define(env));
-  exports.Set("GcmSealer", SealerObject::define(env));
-  exports.Set("GcmOpener", OpenerObject::define(env));
+  exports.Set("PacketSealer", SealerObject::define(env));
+  exports.Set("PacketOpener", OpenerObject::define(env));
   exports.Set("SshLink", LinkObject::define(env));
   return exports;
 }

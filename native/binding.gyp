@@ -19,6 +19,8 @@
         "packet/reassembly.cc",
         "packet/tcp.cc",
         "socket/socket.cc",
+        "ssh/chacha.cc",
+        "ssh/cipher.cc",
         "ssh/credit.cc",
         "ssh/gcm.cc",
         "ssh/link.cc",

@@ -14,14 +14,18 @@ constexpr napi_type_tag kSealerTag = {0x6e65'7470'726f'7879, 0x7365'616c'6572'00
 // Words of the opener's result; src/core/native.ts names them.
 constexpr size_t kOpenWords = 4;
 
-// Key and initial vector of the constructors.
+// Key, initial vector and number of the first packet, as the constructors take them.
 template <typename T>
 std::shared_ptr<T> with_key(const Napi::CallbackInfo& info) {
   const auto key = bytes_at(info, 0, "key");
   const auto iv = bytes_at(info, 1, "iv");
-  if (iv.ByteLength() != ssh::kIv) throw Napi::RangeError::New(info.Env(), "iv must be 12 bytes");
+  const uint32_t sequence = uint32_at(info, 2, "sequence");
   try {
-    return std::make_shared<T>(key.Data(), key.ByteLength(), iv.Data());
+    return std::make_shared<T>(ssh::Keys{.key = key.Data(),
+                                         .key_length = key.ByteLength(),
+                                         .iv = iv.Data(),
+                                         .iv_length = iv.ByteLength(),
+                                         .sequence = sequence});
   } catch (const std::runtime_error& error) {
     throw Napi::Error::New(info.Env(), error.what());
   }
@@ -30,7 +34,11 @@ std::shared_ptr<T> with_key(const Napi::CallbackInfo& info) {
 }  // namespace
 
 Napi::Function SealerObject::define(Napi::Env env) {
-  return DefineClass(env, "GcmSealer", {InstanceMethod<&SealerObject::seal>("seal")});
+  return DefineClass(env, "PacketSealer",
+                     {
+                         InstanceAccessor<&SealerObject::sequence>("sequence"),
+                         InstanceMethod<&SealerObject::seal>("seal"),
+                     });
 }
 
 SealerObject::SealerObject(const Napi::CallbackInfo& info)
@@ -39,7 +47,7 @@ SealerObject::SealerObject(const Napi::CallbackInfo& info)
 }
 
 const std::shared_ptr<ssh::Sealer>& SealerObject::sealer_of(Napi::Value value) {
-  check_tag(value, kSealerTag, "sealer must be a GcmSealer");
+  check_tag(value, kSealerTag, "sealer must be a PacketSealer");
   return Unwrap(value.As<Napi::Object>())->sealer_;
 }
 
@@ -49,9 +57,10 @@ Napi::Value SealerObject::seal(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function OpenerObject::define(Napi::Env env) {
-  return DefineClass(env, "GcmOpener",
+  return DefineClass(env, "PacketOpener",
                      {
                          InstanceAccessor<&OpenerObject::result>("result"),
+                         InstanceAccessor<&OpenerObject::sequence>("sequence"),
                          InstanceMethod<&OpenerObject::carried>("carried"),
                          InstanceMethod<&OpenerObject::open>("open"),
                      });
@@ -66,7 +75,7 @@ OpenerObject::OpenerObject(const Napi::CallbackInfo& info)
 }
 
 const std::shared_ptr<ssh::Opener>& OpenerObject::opener_of(Napi::Value value) {
-  check_tag(value, kOpenerTag, "opener must be a GcmOpener");
+  check_tag(value, kOpenerTag, "opener must be a PacketOpener");
   return Unwrap(value.As<Napi::Object>())->opener_;
 }
 

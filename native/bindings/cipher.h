@@ -13,12 +13,15 @@ namespace netproxy::bindings {
 class SealerObject final : public Napi::ObjectWrap<SealerObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // The sealer of a JavaScript GcmSealer; throws a TypeError when `value` is something else.
+  // The sealer of a JavaScript PacketSealer; throws a TypeError when `value` is something else.
   static const std::shared_ptr<ssh::Sealer>& sealer_of(Napi::Value value);
 
   explicit SealerObject(const Napi::CallbackInfo& info);
 
  private:
+  Napi::Value sequence(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), sealer_->sequence());
+  }
   Napi::Value seal(const Napi::CallbackInfo& info);
 
   std::shared_ptr<ssh::Sealer> sealer_;
@@ -27,13 +30,16 @@ class SealerObject final : public Napi::ObjectWrap<SealerObject> {
 class OpenerObject final : public Napi::ObjectWrap<OpenerObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // The opener of a JavaScript GcmOpener; throws a TypeError when `value` is something else.
+  // The opener of a JavaScript PacketOpener; throws a TypeError when `value` is something else.
   static const std::shared_ptr<ssh::Opener>& opener_of(Napi::Value value);
 
   explicit OpenerObject(const Napi::CallbackInfo& info);
 
  private:
   Napi::Value result(const Napi::CallbackInfo&) { return result_.Value(); }
+  Napi::Value sequence(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), opener_->sequence());
+  }
   Napi::Value carried(const Napi::CallbackInfo& info);
   Napi::Value open(const Napi::CallbackInfo& info);
 

@@ -5,13 +5,14 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "packet/bytes.h"
+
 namespace netproxy::ssh {
 
 void Gcm::Free::operator()(evp_cipher_ctx_st* context) const { EVP_CIPHER_CTX_free(context); }
 
-Gcm::Gcm(Direction direction, const uint8_t* key, size_t key_length, const uint8_t* iv)
-    : context_(EVP_CIPHER_CTX_new()), direction_(direction) {
-  if (key_length != 16 && key_length != 32) throw std::runtime_error("key must be 16 or 32 bytes");
+Gcm::Gcm(Direction direction, const uint8_t* key, size_t key_length, const uint8_t* iv, uint32_t sequence)
+    : PacketCipher(sequence), context_(EVP_CIPHER_CTX_new()), direction_(direction) {
   const EVP_CIPHER* const cipher = key_length == 16 ? EVP_aes_128_gcm() : EVP_aes_256_gcm();
   const int encrypt = direction == Direction::kSeal ? 1 : 0;
   if (context_ == nullptr || EVP_CipherInit_ex(context_.get(), cipher, nullptr, key, iv, encrypt) != 1) {
@@ -31,18 +32,9 @@ bool Gcm::next() {
   return set;
 }
 
-bool Gcm::seal(uint8_t* packet, size_t body) {
-  int written = 0;
-  uint8_t* const text = packet + kLengthField;
-  EVP_CIPHER_CTX* const context = context_.get();
-  return direction_ == Direction::kSeal && next() &&
-         EVP_EncryptUpdate(context, nullptr, &written, packet, kLengthField) == 1 &&
-         EVP_EncryptUpdate(context, text, &written, text, static_cast<int>(body)) == 1 &&
-         EVP_EncryptFinal_ex(context, text + body, &written) == 1 &&
-         EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTag, text + body) == 1;
-}
+uint32_t Gcm::length(const uint8_t* field) { return packet::get32(field); }
 
-bool Gcm::seal_around(uint8_t* packet, size_t body, size_t head, const uint8_t* data, size_t data_length) {
+bool Gcm::do_seal(uint8_t* packet, size_t body, size_t head, const uint8_t* data, size_t data_length) {
   int written = 0;
   uint8_t* const text = packet + kLengthField;
   uint8_t* const tail = text + head + data_length;
@@ -51,13 +43,15 @@ bool Gcm::seal_around(uint8_t* packet, size_t body, size_t head, const uint8_t* 
   return direction_ == Direction::kSeal && next() &&
          EVP_EncryptUpdate(context, nullptr, &written, packet, kLengthField) == 1 &&
          EVP_EncryptUpdate(context, text, &written, text, static_cast<int>(head)) == 1 &&
-         EVP_EncryptUpdate(context, text + head, &written, data, static_cast<int>(data_length)) == 1 &&
-         EVP_EncryptUpdate(context, tail, &written, tail, static_cast<int>(tail_length)) == 1 &&
+         (data_length == 0 ||
+          EVP_EncryptUpdate(context, text + head, &written, data, static_cast<int>(data_length)) == 1) &&
+         (tail_length == 0 ||
+          EVP_EncryptUpdate(context, tail, &written, tail, static_cast<int>(tail_length)) == 1) &&
          EVP_EncryptFinal_ex(context, text + body, &written) == 1 &&
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTag, text + body) == 1;
 }
 
-bool Gcm::open(uint8_t* packet, size_t body) {
+bool Gcm::do_open(uint8_t* packet, size_t body) {
   int written = 0;
   uint8_t* const text = packet + kLengthField;
   EVP_CIPHER_CTX* const context = context_.get();

@@ -3,26 +3,21 @@
 #include <algorithm>
 #include <cstring>
 
-#include "packet/bytes.h"
-
 namespace netproxy::ssh {
 
-namespace {
+Opener::Opener(const Keys& keys)
+    : cipher_(PacketCipher::make(Direction::kOpen, keys)), carry_(new uint8_t[kCarryBytes]) {}
 
-bool length_good(size_t body) {
-  return body >= kBlock && body % kBlock == 0 && kLengthField + body + kTag <= kLargestPacket;
+bool Opener::length_good(size_t body) const {
+  const size_t block = cipher_->block();
+  return body >= block && body % block == 0 && kLengthField + body + kTag <= kLargestPacket;
 }
-
-}  // namespace
-
-Opener::Opener(const uint8_t* key, size_t key_length, const uint8_t* iv)
-    : gcm_(Gcm::Direction::kOpen, key, key_length, iv), carry_(new uint8_t[kCarryBytes]) {}
 
 Opener::Result Opener::open(uint8_t* data, size_t at, size_t end) {
   uint8_t* packet = data + at;
   size_t body = 0;
   if (carried_ == 0 && end - at >= kLengthField) {
-    body = packet::get32(packet);
+    body = cipher_->length(packet);
     if (!length_good(body)) return {.status = Status::kBadLength, .next = at};
     const size_t whole = kLengthField + body + kTag;
     if (end - at < whole) {
@@ -41,13 +36,13 @@ Opener::Result Opener::open(uint8_t* data, size_t at, size_t end) {
       return carried_ == until;
     };
     if (carried_ < kLengthField && !take(kLengthField)) return {.status = Status::kMore, .next = end};
-    body = packet::get32(carry_.get());
+    body = cipher_->length(carry_.get());
     if (!length_good(body)) return {.status = Status::kBadLength, .next = at};
     if (!take(kLengthField + body + kTag)) return {.status = Status::kMore, .next = end};
     packet = carry_.get();
     carried_ = 0;
   }
-  if (!gcm_.open(packet, body)) return {.status = Status::kBadTag, .next = at};
+  if (!cipher_->open(packet, body)) return {.status = Status::kBadTag, .next = at};
   const size_t padding = packet[kLengthField];
   if (padding + 1 > body) return {.status = Status::kBadLength, .next = at};
   return {.status = Status::kPayload,

@@ -4,13 +4,14 @@
 #include <cstdint>
 #include <memory>
 
-#include "ssh/gcm.h"
+#include "ssh/cipher.h"
 
 namespace netproxy::ssh {
 
 class Opener {
  public:
-  Opener(const uint8_t* key, size_t key_length, const uint8_t* iv);
+  // Throws std::runtime_error as PacketCipher::make does.
+  explicit Opener(const Keys& keys);
 
   enum class Status : uint32_t { kMore = 0, kPayload = 1, kBadLength = 2, kBadTag = 3 };
 
@@ -24,10 +25,15 @@ class Opener {
   // valid until the next call.
   Result open(uint8_t* data, size_t at, size_t end);
 
+  // Number of the next packet.
+  uint32_t sequence() const { return cipher_->sequence(); }
+
  private:
   static constexpr size_t kCarryBytes = kLengthField + kLargestPacket + kTag;
 
-  Gcm gcm_;
+  bool length_good(size_t body) const;
+
+  std::unique_ptr<PacketCipher> cipher_;
   std::unique_ptr<uint8_t[]> carry_;
   size_t carried_ = 0;
 };

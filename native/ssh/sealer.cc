@@ -27,7 +27,7 @@ size_t padding_for(size_t body) {
 
 bool Sealer::seal(uint8_t* packet, size_t length) {
   if (length < kLengthField + kBlock + kTag) return false;
-  return gcm_.seal(packet, length - kLengthField - kTag);
+  return cipher_->seal(packet, length - kLengthField - kTag);
 }
 
 // RFC 4253, 6: "The padding SHOULD consist of random bytes". No byte is used twice.
@@ -52,7 +52,7 @@ size_t Sealer::seal_payload(const uint8_t* payload, size_t length, uint8_t* out)
   out[kLengthField] = static_cast<uint8_t>(padding);
   std::memcpy(out + kLengthField + 1, payload, length);
   pad(out + kLengthField + 1 + length, padding);
-  return gcm_.seal(out, body) ? kLengthField + body + kTag : 0;
+  return cipher_->seal(out, body) ? kLengthField + body + kTag : 0;
 }
 
 Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint32_t channel, size_t max,
@@ -81,9 +81,9 @@ Sealer::Result Sealer::seal_flow(engine::Engine& engine, tcp::FlowId flow, uint3
     pad(packet + kDataHeader + got.length, padding);
     bool sealed;
     if (got.slab == engine::Slabs::kNone) {
-      sealed = gcm_.seal(packet, body);
+      sealed = cipher_->seal(packet, body);
     } else {
-      sealed = gcm_.seal_around(packet, body, kDataHeader - kLengthField, got.data, got.length);
+      sealed = cipher_->seal_around(packet, body, kDataHeader - kLengthField, got.data, got.length);
       result.ended = engine.give_back(flow, got);
     }
     if (!sealed) {

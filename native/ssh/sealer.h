@@ -3,14 +3,14 @@
 #pragma once
 
 #include "engine/engine.h"
-#include "ssh/gcm.h"
+#include "ssh/cipher.h"
 
 namespace netproxy::ssh {
 
 class Sealer {
  public:
-  Sealer(const uint8_t* key, size_t key_length, const uint8_t* iv)
-      : gcm_(Gcm::Direction::kSeal, key, key_length, iv) {}
+  // Throws std::runtime_error as PacketCipher::make does.
+  explicit Sealer(const Keys& keys) : cipher_(PacketCipher::make(Direction::kSeal, keys)) {}
 
   // Protects a packet that somebody else has laid out, padding included: length field, body, tag.
   bool seal(uint8_t* packet, size_t length);
@@ -20,6 +20,9 @@ class Sealer {
   static constexpr size_t packet_bytes(size_t payload) {
     return kLengthField + 1 + payload + 2 * kBlock + kTag;
   }
+
+  // Number of the next packet.
+  uint32_t sequence() const { return cipher_->sequence(); }
 
   struct Result {
     size_t written = 0;  // bytes of `out`
@@ -37,7 +40,7 @@ class Sealer {
  private:
   void pad(uint8_t* at, size_t length);
 
-  Gcm gcm_;
+  std::unique_ptr<PacketCipher> cipher_;
   uint8_t random_[4096];
   size_t random_left_ = 0;
 };

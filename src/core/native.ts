@@ -56,19 +56,23 @@ export interface NativeEngine {
   close(): void;
 }
 
-/** AES-GCM protection of what is sent (native/ssh/sealer.h). */
-export interface GcmSealer {
+/** Protection of what is sent, by AES-GCM or chacha20-poly1305 (native/ssh/sealer.h). */
+export interface PacketSealer {
   /** Protects a packet that is laid out already, in place: length field, body, room for the tag. */
   seal(packet: Uint8Array): boolean;
+  /** Number of the next packet. */
+  readonly sequence: number;
 }
 
-/** AES-GCM protection of what is received (native/ssh/opener.h). */
-export interface GcmOpener {
+/** Protection of what is received (native/ssh/opener.h). */
+export interface PacketOpener {
   /**
    * Of the last `open`: status (0 more data is needed, 1 a payload, 2 bad length, 3 bad tag), where the
    * payload is (0 in `data`, 1 carried over), its offset and length.
    */
   readonly result: Uint32Array;
+  /** Number of the next packet. */
+  readonly sequence: number;
   /** The payload of the last `open` that lies outside of its `data`, copied. */
   carried(): Buffer;
   /** Opens the next packet in place; returns how far it got. */
@@ -97,8 +101,8 @@ export interface SshLink {
   submit(packet: Uint8Array): boolean;
   flush(): void;
   /** New keys. Nothing is opened between a NEWKEYS and `openWith`. */
-  sealWith(sealer: GcmSealer): void;
-  openWith(opener: GcmOpener): void;
+  sealWith(sealer: PacketSealer): void;
+  openWith(opener: PacketOpener): void;
   /** From now on the bytes of `flow` and `channel`, which the server knows as `remote`, are joined. */
   attach(channel: number, flow: number, remote: number, window: number, largest: number): void;
   readTotals(channel: number): void;
@@ -133,8 +137,12 @@ export interface Native {
   readonly watchNamespace: (onChange: () => void) => () => void;
   /** Two non-blocking ends of one local stream (socketpair(2)), each the caller's to close. */
   readonly socketPair: () => readonly [number, number];
-  readonly GcmSealer: new (key: Uint8Array, iv: Uint8Array) => GcmSealer;
-  readonly GcmOpener: new (key: Uint8Array, iv: Uint8Array) => GcmOpener;
+  /**
+   * The length of `key` tells the cipher: 16 or 32 bytes are AES-GCM, with 12 of `iv`; 64 are
+   * chacha20-poly1305, without any. `sequence` is the number of the first packet.
+   */
+  readonly PacketSealer: new (key: Uint8Array, iv: Uint8Array, sequence: number) => PacketSealer;
+  readonly PacketOpener: new (key: Uint8Array, iv: Uint8Array, sequence: number) => PacketOpener;
   /**
    * Uses a duplicate of `fd`. `base` is the first channel number of ours on the wire. `onNews` is called
    * when `poll` or `messages` has something.
@@ -143,8 +151,8 @@ export interface Native {
     engine: NativeEngine,
     fd: number,
     base: number,
-    sealer: GcmSealer,
-    opener: GcmOpener,
+    sealer: PacketSealer,
+    opener: PacketOpener,
     onNews: () => void,
   ) => SshLink;
   readonly Engine: new (fd: number, mtu: number, onEvents: () => void) => NativeEngine;

@@ -1,50 +1,80 @@
-/**
- * What we offer in a key exchange, best first. Left out, though ssh2 has them: CBC ciphers, 3DES,
- * RC4, SHA-1 and MD5 in MACs and key exchange, and signatures by ssh-rsa with SHA-1 and ssh-dss; also
- * chacha20-poly1305, whose native decipher in ssh2 1.17 fails with OpenSSL 3.5 ("invalid operation").
- */
-export const CIPHERS: readonly string[] = [
-  'aes128-gcm@openssh.com',
-  'aes256-gcm@openssh.com',
-  'aes128-ctr',
-  'aes192-ctr',
-  'aes256-ctr',
-];
+/** What we offer in a key exchange, best first. */
+import { readFileSync } from 'node:fs';
+import {
+  CERTIFICATE_HOST_KEYS,
+  CIPHERS,
+  KEY_EXCHANGES,
+  MACS,
+  PLAIN_HOST_KEYS,
+  USUAL_ALGORITHMS,
+} from '../core/algorithms.ts';
+import type { Algorithms } from '../core/algorithms.ts';
 
-export const MACS: readonly string[] = [
-  'hmac-sha2-256-etm@openssh.com',
-  'hmac-sha2-512-etm@openssh.com',
-  'hmac-sha2-256',
-  'hmac-sha2-512',
-];
+/** What makes a host key the right one, as far as it decides which keys the server is asked for. */
+export interface WantedHostKeys {
+  /** Types of the keys that are known. */
+  readonly types: ReadonlySet<string>;
+  /** An authority is known that may have signed the key. */
+  readonly certificates: boolean;
+}
 
-export const KEY_EXCHANGES: readonly string[] = [
-  'curve25519-sha256',
-  'curve25519-sha256@libssh.org',
-  'ecdh-sha2-nistp256',
-  'ecdh-sha2-nistp384',
-  'ecdh-sha2-nistp521',
-  'diffie-hellman-group-exchange-sha256',
-  'diffie-hellman-group14-sha256',
-  'diffie-hellman-group16-sha512',
-  'diffie-hellman-group18-sha512',
-];
+/** The lists of a KEXINIT. */
+export interface Offer {
+  readonly ciphers: readonly string[];
+  readonly macs: readonly string[];
+  readonly kex: readonly string[];
+  readonly hostKeys: readonly string[];
+}
 
-const HOST_KEYS: readonly string[] = [
-  'ssh-ed25519',
-  'ecdsa-sha2-nistp256',
-  'ecdsa-sha2-nistp384',
-  'ecdsa-sha2-nistp521',
-  'rsa-sha2-512',
-  'rsa-sha2-256',
-];
+/** What is offered to a server: what was chosen, and the usual where nothing was. */
+export function offer(chosen: Algorithms = USUAL_ALGORITHMS, wanted: WantedHostKeys): Offer {
+  const or = <T>(list: readonly T[], usual: readonly T[]): readonly T[] => (list.length > 0 ? list : usual);
+  return {
+    ciphers: or(chosen.ciphers, usualCiphers()),
+    macs: or(chosen.macs, MACS),
+    kex: or(chosen.kex, KEY_EXCHANGES),
+    hostKeys: or<string>(chosen.hostKeys, hostKeyAlgorithms(wanted)),
+  };
+}
 
 /**
- * Host key algorithms, those of the types in known_hosts first, as OpenSSH orders them: a server
- * with several keys is then asked for one that we can check.
+ * Host key algorithms, those of the types that are known first, as OpenSSH orders them: a server with
+ * several keys is then asked for one that we can check. Certificates are asked for only where an
+ * authority is known; a server that has none then shows its plain key.
  */
-export function hostKeyAlgorithms(knownTypes: ReadonlySet<string>): string[] {
+export function hostKeyAlgorithms({ types, certificates }: WantedHostKeys): readonly string[] {
   const known = (algorithm: string): boolean =>
-    knownTypes.has(algorithm.startsWith('rsa-sha2-') ? 'ssh-rsa' : algorithm);
-  return [...HOST_KEYS.filter(known), ...HOST_KEYS.filter((algorithm) => !known(algorithm))];
+    types.has(algorithm.startsWith('rsa-sha2-') ? 'ssh-rsa' : algorithm);
+  return [
+    ...(certificates ? CERTIFICATE_HOST_KEYS : []),
+    ...PLAIN_HOST_KEYS.filter(known),
+    ...PLAIN_HOST_KEYS.filter((algorithm) => !known(algorithm)),
+  ];
+}
+
+/** Without instructions for AES chacha20-poly1305 is several times as fast, and free of timing channels. */
+export function usualCiphers(aes: boolean = hasAes()): readonly string[] {
+  if (aes) return CIPHERS;
+  const chacha = CIPHERS.filter((name) => name.startsWith('chacha20-'));
+  return [...chacha, ...CIPHERS.filter((name) => !name.startsWith('chacha20-'))];
+}
+
+let aesFound: boolean | undefined;
+
+/** Whether the processor has instructions for AES, as the kernel tells. */
+function hasAes(): boolean {
+  aesFound ??= readAes('/proc/cpuinfo');
+  return aesFound;
+}
+
+/** `flags` on x86, `Features` on Arm (proc_cpuinfo(5)). A file that says nothing is no reason to doubt. */
+export function readAes(file: string): boolean {
+  let text: string;
+  try {
+    text = readFileSync(file, 'latin1');
+  } catch {
+    return true;
+  }
+  const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1];
+  return flags === undefined || flags.split(/\s+/).includes('aes');
 }

@@ -2,7 +2,7 @@
  * A connection whose bytes native code moves: JavaScript's side of native/ssh/link.h, which takes the
  * socket over once the handshake is done.
  */
-import type { GcmOpener, GcmSealer, Native, NativeEngine, SshLink } from '../core/native.ts';
+import type { Native, NativeEngine, PacketOpener, PacketSealer, SshLink } from '../core/native.ts';
 
 const NEWS_ENDED = 1;
 const NEWS_DRAINED = 2;
@@ -37,7 +37,7 @@ export class Link {
     engine: NativeEngine,
     fd: number,
     base: number,
-    keys: { readonly sealer: GcmSealer; readonly opener: GcmOpener },
+    keys: { readonly sealer: PacketSealer; readonly opener: PacketOpener },
     events: LinkEvents,
   ) {
     this.#events = events;

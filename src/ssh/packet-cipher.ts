@@ -1,15 +1,16 @@
 /**
- * AES-GCM packet protection in our own native code, in the place of ssh2's: the two objects that its
- * `Protocol` expects. Once the handshake is done a link (link.ts) has both keys and the socket, and
- * these pass through what ssh2 sends.
+ * Packet protection by AES-GCM and chacha20-poly1305 in our own native code, in the place of ssh2's: the
+ * two objects that its `Protocol` expects. Once the handshake is done a link (link.ts) has both keys and
+ * the socket, and these pass through what ssh2 sends.
  *
- * All packets of one direction share one invocation counter (RFC 5647, 7.1).
+ * All packets of one direction share one counter, which only native code knows: it makes most of them.
  */
-import type { GcmOpener, GcmSealer, Native } from '../core/native.ts';
+import type { Native, PacketOpener, PacketSealer } from '../core/native.ts';
 import type { Link } from './link.ts';
 
 const LENGTH_FIELD = 4;
 const TAG = 16;
+/** Of AES; a multiple of that of chacha20-poly1305. */
 const BLOCK = 16;
 const SMALLEST_PADDING = 4;
 
@@ -33,24 +34,32 @@ export interface InboundKeys {
 type FillRandom = (buffer: Buffer, offset: number, size: number) => unknown;
 
 /** Stands in `Protocol._cipher`. */
-export class GcmCipher {
-  /** Read by ssh2 when the keys change. */
-  outSeqno: number;
+export class NativeCipher {
   readonly _onWrite: (packet: Buffer) => void;
   /** Takes packets in the place of `_onWrite` once it has the socket; outlives these keys. */
   link: Link | undefined;
   /** Used by nobody else from the moment at which a link takes over. */
-  readonly sealer: GcmSealer;
+  readonly sealer: PacketSealer;
   readonly #fillRandom: FillRandom;
+  /** What ssh2 has the next keys begin with; after it these protect nothing more. */
+  #next: number | undefined;
   #dead = false;
 
   constructor(native: Native, keys: OutboundKeys, fillRandom: FillRandom, link: Link | undefined) {
-    this.outSeqno = keys.seqno;
     this._onWrite = keys.onWrite;
-    this.sealer = new native.GcmSealer(keys.cipherKey, keys.cipherIV);
+    this.sealer = new native.PacketSealer(keys.cipherKey, keys.cipherIV, keys.seqno);
     this.#fillRandom = fillRandom;
     this.link = link;
     link?.native.sealWith(this.sealer);
+  }
+
+  /** Read by ssh2 when the keys change, and set to 0 by it in strict key exchange. */
+  get outSeqno(): number {
+    return this.#next ?? this.sealer.sequence;
+  }
+
+  set outSeqno(value: number) {
+    this.#next = value;
   }
 
   free(): void {
@@ -78,25 +87,31 @@ export class GcmCipher {
       if (!this.sealer.seal(packet)) throw new Error('sealing a packet');
       this._onWrite(packet);
     }
-    this.outSeqno = (this.outSeqno + 1) >>> 0;
   }
 }
 
 /** Stands in `Protocol._decipher`. Once a link receives, it only holds the keys. */
-export class GcmDecipher {
-  /** Read by ssh2 when the keys change. */
-  inSeqno: number;
+export class NativeDecipher {
   /** Replaced by ssh2 while keys are exchanged. */
   _onPayload: (payload: Buffer) => unknown;
   /** ssh2's own deciphers keep a split packet here; ours does not. */
   readonly _packet = null;
-  readonly opener: GcmOpener;
+  readonly opener: PacketOpener;
+  /** As in the cipher. */
+  #next: number | undefined;
 
   constructor(native: Native, keys: InboundKeys, link: Link | undefined) {
-    this.inSeqno = keys.seqno;
     this._onPayload = keys.onPayload;
-    this.opener = new native.GcmOpener(keys.decipherKey, keys.decipherIV);
+    this.opener = new native.PacketOpener(keys.decipherKey, keys.decipherIV, keys.seqno);
     link?.native.openWith(this.opener);
+  }
+
+  get inSeqno(): number {
+    return this.#next ?? this.opener.sequence;
+  }
+
+  set inSeqno(value: number) {
+    this.#next = value;
   }
 
   free(): void {}
@@ -115,7 +130,6 @@ export class GcmDecipher {
       if (status !== STATUS_PAYLOAD) {
         throw new Error(status === 2 ? 'Bad packet length' : 'Message authentication failed');
       }
-      this.inSeqno = (this.inSeqno + 1) >>> 0;
       const start = result[2] ?? 0;
       const payload =
         result[1] === 0 ? data.subarray(start, start + (result[3] ?? 0)) : this.opener.carried();

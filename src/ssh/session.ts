@@ -8,7 +8,7 @@ import {
 } from '../core/limits.ts';
 import { loadNative } from '../core/native.ts';
 import type { NativeEngine } from '../core/native.ts';
-import { CIPHERS, KEY_EXCHANGES, MACS, hostKeyAlgorithms } from './algorithms.ts';
+import { offer } from './algorithms.ts';
 import { Authenticator } from './auth.ts';
 import { ChannelTable } from './channel-table.ts';
 import type { RefusalHandler } from './channel-table.ts';
@@ -186,6 +186,8 @@ export class Session {
 
   #handshake(): void {
     const { hostName, port, user, knownHosts } = this.#options;
+    const wanted = { types: knownHosts.types(hostName, port), certificates: false };
+    const { ciphers, macs, kex, hostKeys } = offer(undefined, wanted);
     this.#client.connect({
       sock: this.#transport.socket,
       username: user,
@@ -193,10 +195,10 @@ export class Session {
       readyTimeout: 0,
       keepaliveInterval: 0,
       algorithms: {
-        cipher: [...CIPHERS],
-        hmac: [...MACS],
-        kex: [...KEY_EXCHANGES],
-        serverHostKey: hostKeyAlgorithms(knownHosts.types(hostName, port)),
+        cipher: [...ciphers],
+        hmac: [...macs],
+        kex: [...kex],
+        serverHostKey: [...hostKeys],
         compress: ['none'],
       } as never,
       hostVerifier: (blob: Buffer): boolean => {

@@ -8,9 +8,9 @@ import { createRequire } from 'node:module';
 import type { Client as Ssh2Client, ParsedKey } from 'ssh2';
 import { NetproxyError } from '../core/errors.ts';
 import { loadNative } from '../core/native.ts';
-import type { GcmOpener, GcmSealer } from '../core/native.ts';
+import type { PacketOpener, PacketSealer } from '../core/native.ts';
 import type { Link } from './link.ts';
-import { GcmCipher, GcmDecipher } from './packet-cipher.ts';
+import { NativeCipher, NativeDecipher } from './packet-cipher.ts';
 import type { InboundKeys, OutboundKeys } from './packet-cipher.ts';
 import { pooledRandomFill } from './padding.ts';
 
@@ -43,7 +43,8 @@ interface Ssh2Crypto {
   }) => unknown;
 }
 
-const AES_GCM: ReadonlySet<string> = new Set(['aes-128-gcm', 'aes-256-gcm']);
+/** Names of OpenSSL, as ssh2 has them. */
+const OWN_CIPHERS: ReadonlySet<string> = new Set(['aes-128-gcm', 'aes-256-gcm', 'chacha20']);
 
 /** Our channel numbers start here, far from those that ssh2's own channel manager counts up from 0. */
 const CHANNEL_ID_BASE = 0x1000_0000;
@@ -65,7 +66,7 @@ function loadSsh2(): Ssh2Module {
   crypto.randomFillSync = fillRandom;
   try {
     const ciphers = require('ssh2/lib/protocol/crypto.js') as Ssh2Crypto;
-    useOwnGcm(ciphers, fillRandom);
+    useOwnCiphers(ciphers, fillRandom);
     return {
       Client: require('ssh2/lib/client.js') as Ssh2Module['Client'],
       utils: require('ssh2/lib/protocol/keyParser.js') as KeyParser,
@@ -76,22 +77,25 @@ function loadSsh2(): Ssh2Module {
   }
 }
 
-/** Has AES-GCM done by our own native code, which can pass data on without JavaScript. */
-function useOwnGcm(ciphers: Ssh2Crypto, fillRandom: typeof crypto.randomFillSync): void {
+/**
+ * Has AES-GCM and chacha20-poly1305 done by our own native code, which can pass data on without JavaScript;
+ * ssh2's own of the second fails with OpenSSL 3.5.
+ */
+function useOwnCiphers(ciphers: Ssh2Crypto, fillRandom: typeof crypto.randomFillSync): void {
   const { createCipher, createDecipher } = ciphers;
   ciphers.createCipher = (config) => {
     const { outbound } = config;
     const link = links.get(outbound.onWrite);
-    if (AES_GCM.has(outbound.cipherInfo.sslName)) {
-      return new GcmCipher(loadNative(), outbound, fillRandom, link);
+    if (OWN_CIPHERS.has(outbound.cipherInfo.sslName)) {
+      return new NativeCipher(loadNative(), outbound, fillRandom, link);
     }
     if (link !== undefined) throw changed();
     return createCipher(config);
   };
   ciphers.createDecipher = (config) => {
     const link = links.get(config.outbound.onWrite);
-    if (AES_GCM.has(config.inbound.decipherInfo.sslName)) {
-      return new GcmDecipher(loadNative(), config.inbound, link);
+    if (OWN_CIPHERS.has(config.inbound.decipherInfo.sslName)) {
+      return new NativeDecipher(loadNative(), config.inbound, link);
     }
     if (link !== undefined) throw changed();
     return createDecipher(config);
@@ -109,10 +113,13 @@ function changed(): Error {
  */
 export function linkConnection(
   protocol: Protocol,
-  make: (keys: { readonly sealer: GcmSealer; readonly opener: GcmOpener }, base: number) => Link | undefined,
+  make: (
+    keys: { readonly sealer: PacketSealer; readonly opener: PacketOpener },
+    base: number,
+  ) => Link | undefined,
 ): Link | undefined {
   const { _cipher: cipher, _decipher: decipher } = protocol;
-  if (!(cipher instanceof GcmCipher) || !(decipher instanceof GcmDecipher)) return undefined;
+  if (!(cipher instanceof NativeCipher) || !(decipher instanceof NativeDecipher)) return undefined;
   if (keyExchangeRuns(protocol)) return undefined;
   const link = make({ sealer: cipher.sealer, opener: decipher.opener }, CHANNEL_ID_BASE);
   if (link === undefined) return undefined;

@@ -36,6 +36,7 @@ function readingAtMost(bytes: number): SocketFactory {
 const CIPHERS: readonly (readonly [string, readonly string[]])[] = [
   ['aes128-gcm@openssh.com', []],
   ['aes256-gcm@openssh.com', []],
+  ['chacha20-poly1305@openssh.com', []],
   ['aes128-ctr, MAC after encryption', ['Ciphers aes128-ctr', 'MACs hmac-sha2-256-etm@openssh.com']],
   ['aes256-ctr, MAC before encryption', ['Ciphers aes256-ctr', 'MACs hmac-sha2-512']],
 ];

@@ -42,11 +42,17 @@ enum Message : uint8_t {
 // Keys of one direction and epoch; both sides derive the same.
 template <typename T>
 std::shared_ptr<T> keys(uint8_t direction, uint32_t epoch) {
-  uint8_t key[16] = {direction};
+  uint8_t key[64] = {direction};
   uint8_t iv[12] = {direction, 1};
   put32(key + 4, epoch);
   put32(iv + 4, epoch);
-  return std::make_shared<T>(key, sizeof key, iv);
+  // AES-GCM and chacha20-poly1305 by turns.
+  const bool chacha = epoch % 2 == 1;
+  return std::make_shared<T>(ssh::Keys{.key = key,
+                                       .key_length = chacha ? sizeof key : 16,
+                                       .iv = iv,
+                                       .iv_length = chacha ? 0 : sizeof iv,
+                                       .sequence = epoch});
 }
 
 Bytes message(uint8_t type, std::initializer_list<uint32_t> words) {
