@@ -5,6 +5,7 @@
 import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
+import { parseDestination } from './core/destination.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
 import { HeldAddresses } from './core/held-addresses.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
@@ -90,8 +91,8 @@ async function run(
       upstreams: upstreams.states,
       timers: process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length,
     };
-    const tell = (leaked?: number): void => log.warn({ ...counters, leaked }, 'state');
-    keeper.leaked().then(tell, () => tell());
+    const tell = (counts?: object): void => log.warn({ ...counters, ...counts }, 'state');
+    keeper.counts().then(tell, () => tell());
   };
   process.on('SIGUSR2', tellState);
 
@@ -105,9 +106,9 @@ async function run(
       await upstreams.follow(next);
       rules = policyOf(next);
       ({ dialTimeout } = next);
-      if (touches(/^(local|metadata|strict)\b/)) {
-        const { steps } = await keeper.follow(hostInput(next, device.name));
-        log.info({ steps: steps.length }, 'the namespace follows the new settings');
+      if (touches(/^(local|captured|metadata|strict)\b/)) {
+        const { steps, direct } = await keeper.follow(hostInput(next, device.name));
+        log.info({ steps: steps.length, networks: direct }, 'the namespace follows the new settings');
       }
       io.logLevel(next.log.level);
       onExit = next.onExit;
@@ -123,6 +124,10 @@ async function run(
     log.info(
       { tun: device.name, segmentation: device.segmentation, steps: taken.steps.length },
       'the namespace is taken over',
+    );
+    log.info(
+      { networks: taken.direct, exceptions: config.captured, metadata: config.metadata },
+      'these networks stay direct',
     );
     const first = await Promise.race([upstreams.whenReady(), stopped, lost.promise]);
     if (first !== undefined) {
@@ -156,7 +161,8 @@ async function drain(engine: Engine): Promise<void> {
 
 function hostInput(config: HostConfig, tun: string = config.tun.name): TakeOverInput {
   const { local, metadata, layers, strict } = config;
-  return { tun: { ...config.tun, name: tun }, local, metadata, layers, strict };
+  const captured = config.captured.flatMap((text) => parseDestination(text) ?? []);
+  return { tun: { ...config.tun, name: tun }, local, captured, metadata, layers, strict };
 }
 
 async function plan(config: HostConfig, io: Io): Promise<void> {

@@ -68,8 +68,10 @@ export interface TunConfig {
 /** What concerns the host alone: all that `plan` and `release` need. */
 export interface HostConfig {
   readonly tun: TunConfig;
-  /** Networks in canonical text. */
+  /** What stays direct: networks, and single ports of some, in canonical text. */
   readonly local: readonly string[];
+  /** What does not, although it is local. */
+  readonly captured: readonly string[];
   /** The first that a flow matches decides; where none does, the last resort. */
   readonly rules: readonly Rule[];
   /** What becomes of link-local and metadata addresses. */

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { parseCidr } from '../core/cidr.ts';
+import { destinationText, parseDestination } from '../core/destination.ts';
 
 /** Thrown by a kind: why the text is not a value, and, when it is clear, what to write instead. */
 export class BadValue extends Error {
@@ -197,6 +198,22 @@ export const cidr: Kind<string> = {
       throw new BadValue('bits are set after the prefix', { hint: `Write ${parsed.network}.` });
     }
     return parsed.text;
+  },
+};
+
+/** A network, or some ports of it. The value is canonical text. */
+export const destination: Kind<string> = {
+  placeholder: 'CIDR[:PORTS]',
+  allowed:
+    'a network such as 10.0.0.0/8 or fd00::/8, one address, or ports of either such as 10.0.0.5:5432, 10.0.0.0/8:8000-8099/tcp or [fd00::/8]:53/udp',
+  parse(text) {
+    const parsed = parseDestination(text);
+    if (parsed === undefined) throw new BadValue('neither a network nor ports of one');
+    if (parsed.parsed.network !== parsed.parsed.text) {
+      const hint = destinationText({ ...parsed, cidr: parsed.parsed.network });
+      throw new BadValue('bits are set after the prefix', { hint: `Write ${hint}.` });
+    }
+    return destinationText(parsed);
   },
 };
 

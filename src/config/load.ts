@@ -145,7 +145,6 @@ class Loader {
   host(): () => Omit<HostConfig, 'rules'> {
     const value = <I extends SettingId>(id: I): SettingValues[I] =>
       this.#first(id, this.#file.given, id) as SettingValues[I];
-    const local = this.#all('local');
     const host = {
       tun: {
         name: value('tun.name'),
@@ -153,7 +152,8 @@ class Loader {
         address4: value('tun.address4'),
         address6: value('tun.address6'),
       },
-      local: [...new Set(local)],
+      local: [...new Set(this.#all('local'))],
+      captured: [...new Set(this.#all('captured'))],
       metadata: value('metadata'),
       layers: this.#layers(),
       strict: value('strict') === 'true',

@@ -84,6 +84,7 @@ export interface SettingValues extends RuleSettingValues {
   'tun.address4': string;
   'tun.address6': string;
   local: string;
+  captured: string;
   metadata: HostConfig['metadata'];
   layers: HostConfig['layers'][number];
   strict: 'true' | 'false';
@@ -333,10 +334,20 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     key: 'local',
     flag: 'local',
     env: 'NETPROXY_LOCAL',
-    kind: kind.cidr,
+    kind: kind.destination,
     list: true,
     group: 'Network',
-    description: 'Networks that stay direct, beside those the interfaces are on.',
+    description: 'Networks, or ports of some, that stay direct, beside the networks that interfaces are on.',
+  },
+  captured: {
+    key: 'captured',
+    flag: 'captured',
+    env: 'NETPROXY_CAPTURED',
+    kind: kind.destination,
+    list: true,
+    group: 'Network',
+    description:
+      'Networks, or ports of some, that go to a bastion although they are local; of this and "local" the most specific holds.',
   },
   metadata: {
     key: 'metadata',

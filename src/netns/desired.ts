@@ -1,19 +1,26 @@
 import { parseCidr } from '../core/cidr.ts';
 import type { Cidr } from '../core/cidr.ts';
+import type { Destination } from '../core/destination.ts';
 import type { Family } from '../core/flow.ts';
 import { FWMARK, FWMARK_INBOUND, TUN_QUEUE_PACKETS } from '../core/limits.ts';
+import { exceptionRules, exceptionsOf } from './exceptions.ts';
+import type { Exception } from './exceptions.ts';
 import type { Facts } from './facts.ts';
 import { desiredFilter } from './filter.ts';
 import type { DesiredFilter } from './filter.ts';
 import {
+  DEVICE_TABLE,
   GUARD_METRIC,
   MAIN_TABLE,
   PROTOCOL,
+  PROTOCOL_KERNEL,
   PROTOCOL_RA,
   RULE_END,
   RULE_MARKED_MAIN,
   RULE_MARKED_UPLINK,
   TUN_METRIC,
+  TUN_TABLE,
+  TUN_TABLE_METRIC,
   UPLINK_END_METRIC,
   UPLINK_TABLE,
 } from './ids.ts';
@@ -29,8 +36,10 @@ export interface TakeOverInput {
     readonly address4: string;
     readonly address6: string;
   };
-  /** Networks that stay on the uplink. */
+  /** What stays on the uplink: networks, and single ports of some (`parseDestination` reads them). */
   readonly local: readonly string[];
+  /** What goes into the tunnel although it is local. Of this and `local` the most specific holds. */
+  readonly captured?: readonly Destination[];
   /** What becomes of link-local and metadata addresses; by default they are rejected. */
   readonly metadata?: 'reject' | 'direct';
   /** The layers to build, both by default. */
@@ -49,7 +58,10 @@ export interface DesiredRule {
 }
 
 export interface DesiredFamily {
+  /** Those of marked sockets, then those of exceptions. */
   readonly rules: readonly DesiredRule[];
+  /** Those of one priority that end a lookup, in order. */
+  readonly endRules: readonly DesiredRule[];
   /** The uplinks' defaults, in the order of the uplink table. */
   readonly uplinks: readonly Route[];
   /** End of the uplink table: our own marked sockets must never fall through to the TUN. */
@@ -62,6 +74,9 @@ export interface DesiredFamily {
   readonly source: string | undefined;
   /** Ends the lookup in main behind the TUN's default. */
   readonly guard: string;
+  /** Routes of the table into the TUN, and of the one for devices. */
+  readonly captured: readonly string[];
+  readonly devices: readonly string[];
 }
 
 /** The state that the takeover aims at. */
@@ -74,6 +89,8 @@ export interface Desired {
   };
   /** By family; IPv6 is missing where the kernel has none, and both are where routes are not wanted. */
   readonly families: Readonly<Partial<Record<Family, DesiredFamily>>>;
+  /** Everything that stays on the uplinks, by family, for people. */
+  readonly direct: readonly string[];
   /** Undefined where none is wanted, or none can be had. */
   readonly filter: DesiredFilter | undefined;
   /** Sentences for the operator. */
@@ -83,13 +100,17 @@ export interface Desired {
 /** Our own sockets and replies to what came in, told from the rest by all bits but the last. */
 const MARKS = `0x${(FWMARK & FWMARK_INBOUND).toString(16)}/0x${(~(FWMARK ^ FWMARK_INBOUND) >>> 0).toString(16)}`;
 
-/** True for a route of main by which an application's traffic would leave past the TUN. */
+/**
+ * True for a default of main that is not ours: by it an application's traffic would leave past the TUN, or,
+ * where its type is another than unicast, not come to the TUN.
+ */
 export function isUplink(route: Route, tun: string | undefined): boolean {
   return (
     route.table === MAIN_TABLE &&
-    route.type === 'unicast' &&
     WIDE.has(route.dst) &&
-    route.dev !== tun &&
+    (route.dev !== tun || tun === undefined) &&
+    // Older kernels list the end of their own IPv6 table, "unreachable default" at the highest metric.
+    !(route.type !== 'unicast' && route.protocol === PROTOCOL_KERNEL) &&
     route.protocol !== PROTOCOL
   );
 }
@@ -112,9 +133,14 @@ export function desired(input: TakeOverInput, facts: Facts): Desired {
   const layers = new Set(input.layers ?? ['routes', 'nftables']);
   const metadata = input.metadata ?? 'reject';
   const local = [...input.local, ...(metadata === 'direct' ? METADATA : [])];
+  const exceptions = exceptionsOf(local, input.captured ?? []);
   const cidrs = local.map((text) => parseCidr(text)).filter((cidr) => cidr !== undefined);
+  const networks = {
+    4: localNetworks(4, cidrs, input.tun.name, facts),
+    6: localNetworks(6, cidrs, input.tun.name, facts),
+  };
   const familyOf = (family: Family): DesiredFamily =>
-    desiredFamily(family, input, facts, cidrs, family === 4 || facts.ipv6 === 'on', warnings);
+    desiredFamily(family, input, facts, cidrs, exceptions, family === 4 || facts.ipv6 === 'on', warnings);
   const families: Partial<Record<Family, DesiredFamily>> = {};
   if (layers.has('routes')) {
     families[4] = familyOf(4);
@@ -128,12 +154,14 @@ export function desired(input: TakeOverInput, facts: Facts): Desired {
       addresses: [input.tun.address4, ...(facts.ipv6 === 'on' ? [input.tun.address6] : [])],
     },
     families,
+    direct: [...networks[4], ...(facts.ipv6 === 'absent' ? [] : networks[6])],
     filter:
       layers.has('nftables') && facts.filter.state !== 'unusable'
         ? desiredFilter({
             tun: input.tun.name,
-            local4: localNetworks(4, cidrs, input.tun.name, facts),
-            local6: localNetworks(6, cidrs, input.tun.name, facts),
+            local4: networks[4],
+            local6: networks[6],
+            exceptions,
             metadata,
           })
         : undefined,
@@ -146,16 +174,24 @@ function desiredFamily(
   input: TakeOverInput,
   facts: Facts,
   cidrs: readonly Cidr[],
+  exceptions: readonly Exception[],
   addressed: boolean,
   warnings: string[],
 ): DesiredFamily {
   const uplinks = desiredUplinks(family, input.tun.name, facts);
   const source = sourceOf(family, uplinks, facts);
+  const from = source === undefined ? '' : ` src ${source}`;
+  const into = exceptionRules(exceptions, family);
+  const devices = family === 4 ? boundDevices(input.tun.name, facts) : [];
   return {
     rules: [
       // On-link and local networks of a marked socket are found in main, of which this hides the defaults.
       { priority: RULE_MARKED_MAIN, spec: `fwmark ${MARKS} lookup ${MAIN_TABLE} suppress_prefixlength 0` },
       { priority: RULE_MARKED_UPLINK, spec: `fwmark ${MARKS} lookup ${UPLINK_TABLE}` },
+      ...into,
+    ],
+    endRules: [
+      ...devices.map(({ name }) => ({ priority: RULE_END, spec: `oif ${name} lookup ${DEVICE_TABLE}` })),
       // Main ends without a match when the TUN is gone: connect(2) fails with ENETUNREACH, where a
       // route of type unreachable would give EHOSTUNREACH.
       { priority: RULE_END, spec: 'unreachable' },
@@ -164,11 +200,25 @@ function desiredFamily(
     uplinkEnd: `unreachable default metric ${UPLINK_END_METRIC} proto ${PROTOCOL}`,
     local: cidrs.flatMap((cidr) => localRoute(cidr, family, uplinks, input.tun.name, facts, warnings)),
     tunDefault: addressed
-      ? `default dev ${input.tun.name} metric ${TUN_METRIC[family]} proto ${PROTOCOL}${source === undefined ? '' : ` src ${source}`}`
+      ? `default dev ${input.tun.name} metric ${TUN_METRIC[family]} proto ${PROTOCOL}${from}`
       : undefined,
     source,
     guard: `throw default metric ${GUARD_METRIC[family]} proto ${PROTOCOL}`,
+    captured:
+      addressed && into.some(({ spec }) => spec.endsWith(` lookup ${TUN_TABLE}`))
+        ? [`default dev ${input.tun.name} metric ${TUN_TABLE_METRIC} proto ${PROTOCOL}${from}`]
+        : [],
+    devices: devices.map(({ name, index }) => `local default dev ${name} metric ${index} proto ${PROTOCOL}`),
   };
+}
+
+/**
+ * Devices to which a socket may be bound. Where a lookup for a device finds nothing, IPv4 takes every
+ * destination for one on its link and asks for it there (ip_route_output_key in net/ipv4/route.c), so these
+ * lookups find this machine instead: connect(2) fails with ENETUNREACH.
+ */
+function boundDevices(tun: string, facts: Facts): Facts['links'] {
+  return facts.links.filter(({ name, up }) => up && name !== 'lo' && name !== tun);
 }
 
 /**
@@ -176,7 +226,7 @@ function desiredFamily(
  * from it, and only then is known to answer what came in.
  */
 function sourceOf(family: Family, uplinks: readonly Route[], facts: Facts): string | undefined {
-  const uplink = uplinks.find((route) => route.dst === 'default');
+  const uplink = uplinks.find((route) => route.dst === 'default' && route.type === 'unicast');
   if (uplink === undefined) return undefined;
   const words = uplink.spec.split(' ');
   const named = words.includes('src') ? words[words.indexOf('src') + 1] : undefined;

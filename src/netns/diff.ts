@@ -5,7 +5,7 @@
  * 1. the device: addresses, MTU, up (no traffic leads to it yet)
  * 2. the end rule and the uplink table: nothing follows them yet
  * 3. the rules for marked sockets: our own connections no longer depend on main's default
- * 4. routes of local networks
+ * 4. routes of local networks, and the rules of destinations that go another way than their network
  * 5. the default by the TUN: from here on the application's traffic comes to us
  * 6. the guard behind it: from here on a vanished TUN means ENETUNREACH
  * 7. main's other defaults go, which the guard already hides
@@ -15,23 +15,31 @@
  */
 import type { Family } from '../core/flow.ts';
 import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
-import type { Desired, DesiredFamily } from './desired.ts';
+import type { Desired, DesiredFamily, DesiredRule } from './desired.ts';
 import type { Facts } from './facts.ts';
-import { MAIN_TABLE, PROTOCOL, TABLE, UPLINK_TABLE } from './ids.ts';
+import {
+  DEVICE_TABLE,
+  MAIN_TABLE,
+  PROTOCOL,
+  RULE_EXCEPTIONS,
+  TABLE,
+  TUN_TABLE,
+  UPLINK_TABLE,
+} from './ids.ts';
 import { keyOf } from './route.ts';
+import { releaseFamily } from './release.ts';
 import type { Route } from './route.ts';
+import { addRule, deleteRule, isEnd, ownRules, printed } from './rule.ts';
 import type { Step } from './step.ts';
 
 /** Computes the steps. None when the state is as desired. */
 export function diff(want: Desired, facts: Facts): Step[] {
   const families = ([4, 6] as const).flatMap((family) => {
     const wanted = want.families[family];
-    if (wanted === undefined) return [];
-    return diffFamily(wanted, family, want.tun.name, facts).map((line): Step => ({
-      tool: 'ip',
-      family,
-      line,
-    }));
+    // A predecessor may have had other layers.
+    const lines =
+      wanted === undefined ? releaseFamily(family, facts) : diffFamily(wanted, family, want.tun.name, facts);
+    return lines.map((line): Step => ({ tool: 'ip', family, line }));
   });
   return [
     ...diffFilter(want, facts).map((line): Step => ({ tool: 'nft', family: 0, line })),
@@ -67,7 +75,7 @@ function diffTun(want: Desired, facts: Facts): string[] {
 function diffFamily(want: DesiredFamily, family: Family, tun: string, facts: Facts): string[] {
   const main = facts.routes.filter((route) => route.family === family && route.table === MAIN_TABLE);
   const ours = main.filter((route) => route.protocol === PROTOCOL);
-  const [endRules, markRules] = diffRules(want, family, facts);
+  const rules = diffRules(want, family, facts);
   const tunRoute = ours.find(
     (route) => route.dst === 'default' && route.type === 'unicast' && route.dev === tun,
   );
@@ -83,10 +91,13 @@ function diffFamily(want: DesiredFamily, family: Family, tun: string, facts: Fac
   const removed = obsolete.filter((route) => route !== swapped).toReversed();
   const twins = removed.filter((route) => swapped !== undefined && keyOf(route) === keyOf(swapped));
   return [
-    ...endRules,
+    ...diffTable(DEVICE_TABLE, want.devices, family, facts),
+    ...diffEndRules(want, family, facts),
     ...diffUplinks(want, family, facts),
-    ...markRules,
+    ...rules.marked,
     ...diffLocal(want, ours, tun),
+    ...diffTable(TUN_TABLE, want.captured, family, facts),
+    ...rules.exceptions,
     ...twins.map((route) => `route del ${route.spec}`),
     ...(want.tunDefault === undefined || tunPresent ? [] : [`route replace ${want.tunDefault}`]),
     ...(guardPresent ? [] : [`route replace ${want.guard}`]),
@@ -94,26 +105,52 @@ function diffFamily(want: DesiredFamily, family: Family, tun: string, facts: Fac
   ];
 }
 
-function diffRules(want: DesiredFamily, family: Family, facts: Facts): [end: string[], marked: string[]] {
-  const ours = facts.rules[family].filter((rule) => rule.endsWith(` proto ${PROTOCOL}`));
-  const wanted = want.rules.map(({ priority, spec }) => ({
-    spec: `pref ${priority} ${spec}`,
-    printed: `${priority}: from all ${spec} proto ${PROTOCOL}`,
-  }));
-  const add = wanted
-    .filter(({ printed }) => !ours.includes(printed))
-    .map(({ spec }) => `rule add ${spec} protocol ${PROTOCOL}`);
-  const stale = ours.filter((rule) => !wanted.some(({ printed }) => printed === rule)).map(deleteRule);
+/** Rules of one priority stand in the order in which they were added, and the last one ends every lookup. */
+function diffEndRules(want: DesiredFamily, family: Family, facts: Facts): string[] {
+  const ours = ownRules(family, facts).filter(isEnd);
+  const wanted = want.endRules.map(printed);
+  const stale = ours.filter((rule) => !wanted.includes(rule));
+  const missing = want.endRules.filter((rule) => !ours.includes(printed(rule)));
+  const last = want.endRules.at(-1);
+  const inOrder = missing.length === 0 && last !== undefined && ours.at(-1) === printed(last);
+  if (inOrder) return stale.map(deleteRule);
+  const moved = last === undefined || missing.includes(last) ? [] : [last];
   return [
-    add.filter((line) => line.includes(' unreachable ')),
-    [...add.filter((line) => !line.includes(' unreachable ')), ...stale],
+    ...missing.filter((rule) => rule !== last).map(addRule),
+    // Without it for a moment, a lookup goes on to the table "default", which is empty.
+    ...moved.map((rule) => deleteRule(printed(rule))),
+    ...(last === undefined ? [] : [addRule(last)]),
+    ...stale.map(deleteRule),
   ];
 }
 
-/** The command that removes a rule, from the line that `ip rule` prints for it. */
-export function deleteRule(printed: string): string {
-  const [priority = '', spec = ''] = printed.split(/: (.*)/s);
-  return `rule del pref ${priority} ${spec.replace(/ proto (\S+)$/, ' protocol $1')}`;
+function diffRules(
+  want: DesiredFamily,
+  family: Family,
+  facts: Facts,
+): Record<'marked' | 'exceptions', string[]> {
+  const ours = ownRules(family, facts).filter((rule) => !isEnd(rule));
+  const add = want.rules.filter((rule) => !ours.includes(printed(rule)));
+  const stale = ours.filter((rule) => !want.rules.some((other) => printed(other) === rule)).map(deleteRule);
+  const isException = ({ priority }: DesiredRule): boolean => priority >= RULE_EXCEPTIONS;
+  return {
+    marked: add.filter((rule) => !isException(rule)).map(addRule),
+    // Backwards: the rule that leads into the TUN's table must not be there without the end behind it.
+    exceptions: [...add.filter(isException).toReversed().map(addRule), ...stale],
+  };
+}
+
+/** Routes of a table that is ours alone. */
+function diffTable(table: string, want: readonly string[], family: Family, facts: Facts): string[] {
+  const stored = facts.routes.filter((route) => route.family === family && route.table === table);
+  const missing = want.filter((spec) => !stored.some((route) => isSame(route, spec)));
+  const replaced = new Set(missing.map((spec) => / metric (\S+)/.exec(spec)?.[1]));
+  return [
+    ...missing.map((spec) => `route replace table ${table} ${spec}`),
+    ...stored
+      .filter((route) => !replaced.has(route.metric) && !want.some((spec) => isSame(route, spec)))
+      .map((route) => `route del table ${table} ${route.spec}`),
+  ];
 }
 
 function diffUplinks(want: DesiredFamily, family: Family, facts: Facts): string[] {

@@ -1,6 +1,7 @@
 import type { Family } from '../core/flow.ts';
 import { readFilter } from './filter-facts.ts';
 import type { FilterFacts } from './filter-facts.ts';
+import { PROTOCOL } from './ids.ts';
 import { parseRoutes } from './route.ts';
 import type { Route } from './route.ts';
 import type { NetRunner } from './runner.ts';
@@ -8,6 +9,7 @@ import type { NetRunner } from './runner.ts';
 /** A device and its addresses, as `ip -j -d addr` tells. */
 export interface Link {
   readonly name: string;
+  readonly index: number;
   readonly up: boolean;
   readonly mtu: number;
   readonly txqueuelen: number;
@@ -32,6 +34,7 @@ export interface Facts {
 }
 
 interface AddressJson {
+  readonly ifindex?: number;
   readonly ifname: string;
   readonly flags: readonly string[];
   readonly mtu: number;
@@ -90,13 +93,20 @@ async function ipv6State(runner: NetRunner, tun: string): Promise<Facts['ipv6']>
   return (own ?? byDefault ?? all).trim() === '1' ? 'off' : 'on';
 }
 
+const OURS = ` proto ${PROTOCOL}`;
+
 function parseRules(text: string): string[] {
   return (
     text
       .split('\n')
       .map((line) => line.replaceAll(/\s+/g, ' ').trim())
-      // -N prints this action (FR_ACT_UNREACHABLE) as a number, which `ip rule` does not take.
-      .map((line) => line.replace(/^(\d+: from all) 7 /, '$1 unreachable '))
+      // -N prints this action (FR_ACT_UNREACHABLE), and protocols, as numbers that `ip rule` does not take.
+      .map((line) => (line.endsWith(OURS) ? line.replace(/ 7( proto \d+)$/, ' unreachable$1') : line))
+      .map((line) =>
+        line.replace(/ ipproto ipproto-6 /, ' ipproto tcp ').replace(/ ipproto ipproto-17 /, ' ipproto udp '),
+      )
+      // A rule outlives its device.
+      .map((line) => line.replace(/ \[detached\]/g, ''))
       .filter((line) => line !== '')
   );
 }
@@ -104,6 +114,7 @@ function parseRules(text: string): string[] {
 function parseLink(link: AddressJson): Link {
   return {
     name: link.ifname,
+    index: link.ifindex ?? 0,
     up: link.flags.includes('UP'),
     mtu: link.mtu,
     txqueuelen: link.txqlen ?? 0,

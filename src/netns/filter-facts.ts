@@ -1,7 +1,7 @@
 /** Reads layer 2 as it is, from `nft -j list table` (libnftables-json(5)). */
 import { NetproxyError } from '../core/errors.ts';
 import { chainSignature, ruleSignature } from './filter.ts';
-import type { FilterMemory } from './filter.ts';
+import type { Count, FilterMemory } from './filter.ts';
 import { EARLIER_UDP_S, TABLE } from './ids.ts';
 import { NO_TABLE } from './runner.ts';
 import type { NetRunner } from './runner.ts';
@@ -26,6 +26,8 @@ interface Item {
   readonly set?: { readonly name: string; readonly elem?: readonly unknown[] };
 }
 
+const NONE: Count = { packets: 0, bytes: 0 };
+
 /** Reads the state of our table. */
 export async function readFilter(runner: NetRunner): Promise<FilterFacts> {
   try {
@@ -34,12 +36,15 @@ export async function readFilter(runner: NetRunner): Promise<FilterFacts> {
   } catch (error) {
     if (!(error instanceof NetproxyError) || error.code !== 'NFT_UNUSABLE') throw error;
     if (!NO_TABLE.test(error.message)) return { state: 'unusable', reason: error.message };
-    return { state: 'absent', memory: { packets: 0, bytes: 0, earlier: await portsInUse(runner) } };
+    return { state: 'absent', memory: { leaked: NONE, refused: NONE, earlier: await portsInUse(runner) } };
   }
 }
 
 function parseTable(items: readonly Item[]): FilterFacts {
-  const counter = items.find((item) => item.counter?.name === 'leaked')?.counter;
+  const count = (name: string): Count => {
+    const { packets, bytes } = items.find((item) => item.counter?.name === name)?.counter ?? NONE;
+    return { packets, bytes };
+  };
   const elements = items.find((item) => item.set?.name === 'earlier')?.set?.elem ?? [];
   // A rule belongs to its chain wherever it is listed.
   const chains = items.flatMap(({ chain }) => (chain === undefined ? [] : [chain]));
@@ -55,8 +60,8 @@ function parseTable(items: readonly Item[]): FilterFacts {
     state: 'present',
     signature: [...flags, ...signature],
     memory: {
-      packets: counter?.packets ?? 0,
-      bytes: counter?.bytes ?? 0,
+      leaked: count('leaked'),
+      refused: count('refused'),
       earlier: new Map(elements.flatMap(parseElement)),
     },
   };

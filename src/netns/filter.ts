@@ -1,11 +1,13 @@
 /**
  * Layer 2 of the takeover: a table of nftables that lets nothing out by the uplinks but our own sockets,
- * replies to what came in, and local networks. It stays when netproxy dies. What it does beside refusing:
+ * replies to what came in, and local networks. It stays when netproxy dies.
  *
  * ```
- *  prerouting  a conversation that begins outside is marked in conntrack
- *  output      its replies get the mark that the uplink's rules ask for, and are routed once more
- *  output      (last) whatever leaves by an uplink must be one of those listed above
+ *  prerouting   a conversation that begins outside is marked in conntrack
+ *  output       its replies get the mark that the uplink's rules ask for, and are routed once more
+ *  output       (last) whatever leaves by an uplink must be one of those listed above
+ *  forward      (last) the same for what the namespace routes for others, such as containers within it
+ *  postrouting  (last) counts what leaves all the same: somebody made a hole in the above
  * ```
  *
  * Marks and verdicts: nft(8), STATEMENTS. The table is replaced whole, in one transaction.
@@ -13,6 +15,8 @@
 import { createHash } from 'node:crypto';
 
 import { FWMARK, FWMARK_INBOUND } from '../core/limits.ts';
+import { exceptionMatch } from './exceptions.ts';
+import type { Exception } from './exceptions.ts';
 import { EARLIER_UDP_S, TABLE } from './ids.ts';
 
 /** What the table depends on. */
@@ -22,15 +26,23 @@ export interface FilterInput {
   /** Networks that traffic may leave for, in canonical text, by family. */
   readonly local4: readonly string[];
   readonly local6: readonly string[];
+  /** Destinations that go another way than their network, in order. */
+  readonly exceptions: readonly Exception[];
   /** What becomes of traffic to the addresses of metadata services. */
   readonly metadata: 'reject' | 'direct';
 }
 
-/** What the table counts and remembers, which a new version of it takes over. */
-export interface FilterMemory {
-  /** Packets and bytes that were refused since the table was made. */
+/** What a counter counted since the table was made. */
+export interface Count {
   readonly packets: number;
   readonly bytes: number;
+}
+
+/** What the table counts and remembers, which a new version of it takes over. */
+export interface FilterMemory {
+  /** What left although it may not, and what was kept from it. */
+  readonly leaked: Count;
+  readonly refused: Count;
   /** UDP ports that were in use before there was a table, with the seconds they are still remembered. */
   readonly earlier: ReadonlyMap<number, number>;
 }
@@ -46,7 +58,7 @@ export interface DesiredFilter {
 interface Chain {
   readonly name: string;
   readonly type: 'filter' | 'route';
-  readonly hook: 'prerouting' | 'output';
+  readonly hook: 'prerouting' | 'output' | 'forward' | 'postrouting';
   /** A number, as the kernel tells it: names differ between versions of nft. */
   readonly priority: number;
   /** What each rule is for, which stands in the table as its comment, and the rule. */
@@ -56,6 +68,8 @@ interface Chain {
 /** NF_IP_PRI_MANGLE and NF_IP_PRI_SECURITY of linux/netfilter_ipv4.h: before routing again, and after everybody. */
 const MANGLE = -150;
 const LAST = 50;
+/** After NF_IP_PRI_CONNTRACK_CONFIRM (INT_MAX is its place): nothing changes the packet any more. */
+const WITNESS = 300;
 
 /** Metadata services of clouds; a bastion's would hand out the bastion's credentials. */
 const METADATA4 = '{ 169.254.169.254, 100.100.100.200 }';
@@ -68,9 +82,41 @@ const LINK_UPKEEP =
 
 const hex = (mark: number): string => `0x${mark.toString(16)}`;
 
-function chainsOf({ tun, local4, local6, metadata }: FilterInput): readonly Chain[] {
-  const inside = `{ "lo", "${tun}" }`;
+type Rules = Chain['rules'];
+
+/** Packets that came in and begin nothing: a reply, or an error that tells of one. */
+const REPLIES = `ct direction reply ct mark ${hex(FWMARK_INBOUND)}`;
+
+/** What may leave. `refuse` is what becomes of the rest. */
+function egress({ tun, local4, local6, exceptions, metadata }: FilterInput, refuse: string): Rules {
+  const networks = (title: string, family: string, list: readonly string[]): Rules =>
+    list.length === 0 ? [] : [[title, `${family} daddr { ${list.join(', ')} } accept`]];
+  return [
+    ['loopback and the tunnel', `oifname { "lo", "${tun}" } accept`],
+    ['own sockets', `meta mark ${hex(FWMARK)} accept`],
+    ['replies to what came in', `${REPLIES} accept`],
+    ...(metadata === 'reject'
+      ? ([
+          ['metadata services', `ip daddr ${METADATA4} ${refuse}`],
+          ['metadata services, IPv6', `ip6 daddr ${METADATA6} ${refuse}`],
+        ] as const)
+      : []),
+    ...exceptions.map((exception): readonly [string, string] =>
+      exception.way === 'tunnel'
+        ? ['belongs into the tunnel', `${exceptionMatch(exception)} ${refuse}`]
+        : ['goes directly', `${exceptionMatch(exception)} accept`],
+    ),
+    ...networks('local networks', 'ip', local4),
+    ...networks('local networks, IPv6', 'ip6', local6),
+    ['membership of groups', 'ip protocol igmp accept'],
+    ['upkeep of the link', `${LINK_UPKEEP} accept`],
+    ['everything else', refuse],
+  ];
+}
+
+function chainsOf(input: FilterInput): readonly Chain[] {
   const begins = `ct state new ct mark set ${hex(FWMARK_INBOUND)}`;
+  const refused = egress(input, `counter name refused ${REFUSE}`);
   return [
     {
       name: 'inbound',
@@ -78,7 +124,9 @@ function chainsOf({ tun, local4, local6, metadata }: FilterInput): readonly Chai
       hook: 'prerouting',
       priority: MANGLE,
       rules: [
-        ['not from outside', `iifname ${inside} accept`],
+        ['not from outside', `iifname { "lo", "${input.tun}" } accept`],
+        // Of a container within the namespace, whose port is published by it.
+        ['answered where it came in', `meta mark 0 ${REPLIES} meta mark set ${hex(FWMARK_INBOUND)}`],
         // A SYN only: conntrack also takes the middle of a connection that is older than the table for a new one.
         ['a connection begins outside', `tcp flags & (syn | ack) == syn ${begins}`],
         ['a UDP conversation begins outside', `udp dport != @earlier ${begins}`],
@@ -91,38 +139,16 @@ function chainsOf({ tun, local4, local6, metadata }: FilterInput): readonly Chai
       type: 'route',
       hook: 'output',
       priority: MANGLE,
-      rules: [
-        [
-          'answered where it came in',
-          `meta mark 0 ct direction reply ct mark ${hex(FWMARK_INBOUND)} meta mark set ${hex(FWMARK_INBOUND)}`,
-        ],
-      ],
+      rules: [['answered where it came in', `meta mark 0 ${REPLIES} meta mark set ${hex(FWMARK_INBOUND)}`]],
     },
+    { name: 'egress', type: 'filter', hook: 'output', priority: LAST, rules: refused },
+    { name: 'forwarded', type: 'filter', hook: 'forward', priority: LAST, rules: refused },
     {
-      name: 'egress',
+      name: 'witness',
       type: 'filter',
-      hook: 'output',
-      priority: LAST,
-      rules: [
-        ['loopback and the tunnel', `oifname ${inside} accept`],
-        ['own sockets', `meta mark ${hex(FWMARK)} accept`],
-        ['replies to what came in', `ct mark ${hex(FWMARK_INBOUND)} accept`],
-        ...(metadata === 'reject'
-          ? ([
-              ['metadata services', `ip daddr ${METADATA4} ${REFUSE}`],
-              ['metadata services, IPv6', `ip6 daddr ${METADATA6} ${REFUSE}`],
-            ] as const)
-          : []),
-        ...(local4.length === 0
-          ? []
-          : ([['local networks', `ip daddr { ${local4.join(', ')} } accept`]] as const)),
-        ...(local6.length === 0
-          ? []
-          : ([['local networks, IPv6', `ip6 daddr { ${local6.join(', ')} } accept`]] as const)),
-        ['membership of groups', 'ip protocol igmp accept'],
-        ['upkeep of the link', `${LINK_UPKEEP} accept`],
-        ['everything else', `counter name leaked ${REFUSE}`],
-      ],
+      hook: 'postrouting',
+      priority: WITNESS,
+      rules: egress(input, 'counter name leaked accept'),
     },
   ];
 }
@@ -154,7 +180,10 @@ export function desiredFilter(input: FilterInput): DesiredFilter {
       `add table ${TABLE}`,
       `delete table ${TABLE}`,
       `add table ${TABLE}`,
-      `add counter ${TABLE} leaked { packets ${memory.packets} bytes ${memory.bytes} }`,
+      ...(['leaked', 'refused'] as const).map(
+        (name) =>
+          `add counter ${TABLE} ${name} { packets ${memory[name].packets} bytes ${memory[name].bytes} }`,
+      ),
       `add set ${TABLE} earlier { type inet_service; timeout ${EARLIER_UDP_S}s; }`,
       ...earlierElements(memory.earlier),
       ...chains.flatMap(({ name, type, hook, priority, rules }) => [

@@ -7,11 +7,22 @@
 /** Routing table main, by number as everything here (see route.ts). */
 export const MAIN_TABLE = '254';
 
+/** Protocol of routes that the kernel makes by itself (RTPROT_KERNEL). */
+export const PROTOCOL_KERNEL = '2';
+
 /** Protocol of routes that the kernel makes from router advertisements (RTPROT_RA). */
 export const PROTOCOL_RA = '9';
 
 /** Routing table that keeps the uplinks' defaults: "np" in ASCII. */
 export const UPLINK_TABLE = '28272';
+
+/** Routing table that leads into the TUN what main would not. */
+export const TUN_TABLE = '28273';
+/** Metric of its route: one that `ip` prints, which it does not with 0. */
+export const TUN_TABLE_METRIC = '1';
+
+/** Routing table in which a lookup for a device ends that has no other route for its destination. */
+export const DEVICE_TABLE = '28274';
 
 /** `proto` of every route and rule of ours; no routing daemon of rtnetlink(7) or iproute2 has it. */
 export const PROTOCOL = '110';
@@ -23,6 +34,8 @@ export const PROTOCOL = '110';
 export const RULE_MARKED_MAIN = 10;
 export const RULE_MARKED_UPLINK = 11;
 export const RULE_END = 32766;
+/** Priority of the first rule for a destination that goes another way than its network; each takes two. */
+export const RULE_EXCEPTIONS = 20;
 
 /** Metric of the default by the TUN: the lowest there is (IPv6 reads 0 as "unset, take 1024"). */
 export const TUN_METRIC = { 4: '0', 6: '1' } as const;

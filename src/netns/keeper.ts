@@ -60,10 +60,11 @@ export class Keeper {
     return this.#takeOver();
   }
 
-  /** Packets that the filter refused since it was made; undefined where there is none. */
-  async leaked(): Promise<number | undefined> {
+  /** Packets that left although they may not, and those that the filter refused; undefined where there is none. */
+  async counts(): Promise<{ leaked: number; refused: number } | undefined> {
     const facts = await readFilter(this.#runner);
-    return facts.state === 'present' ? facts.memory.packets : undefined;
+    if (facts.state !== 'present') return undefined;
+    return { leaked: facts.memory.leaked.packets, refused: facts.memory.refused.packets };
   }
 
   /** Leaves everything as it is. Resolves when nothing is being changed any more. */

@@ -44,7 +44,7 @@ export function localRoute(
   warnings: string[],
 ): string[] {
   if (cidr.family !== family || isCovered(cidr, tun, facts)) return [];
-  const uplink = uplinks.find((route) => route.dst === 'default');
+  const uplink = uplinks.find((route) => route.dst === 'default' && route.type === 'unicast');
   if (uplink === undefined) {
     warnings.push(
       `${cidr.network} is to stay local, but the namespace has no IPv${family} default to reach it by`,

@@ -1,10 +1,10 @@
 import type { Family } from '../core/flow.ts';
 import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
-import { deleteRule } from './diff.ts';
 import type { Facts } from './facts.ts';
-import { MAIN_TABLE, PROTOCOL, TABLE, TUN_METRIC, UPLINK_TABLE } from './ids.ts';
+import { DEVICE_TABLE, MAIN_TABLE, PROTOCOL, TABLE, TUN_METRIC, TUN_TABLE, UPLINK_TABLE } from './ids.ts';
 import { keyOf } from './route.ts';
 import type { Route } from './route.ts';
+import { deleteRule, ownRules } from './rule.ts';
 import type { Step } from './step.ts';
 
 /**
@@ -20,7 +20,10 @@ export function planRelease(facts: Facts): Step[] {
   return [...routes, { tool: 'nft', family: 0, line: `delete table ${TABLE}` }];
 }
 
-function releaseFamily(family: Family, facts: Facts): string[] {
+const OWN_TABLES: ReadonlySet<string> = new Set([UPLINK_TABLE, TUN_TABLE, DEVICE_TABLE]);
+
+/** The same of one family. */
+export function releaseFamily(family: Family, facts: Facts): string[] {
   const main = facts.routes.filter((route) => route.family === family && route.table === MAIN_TABLE);
   const present = main.filter((route) => isUplink(route, undefined));
   const ours = main.filter((route) => route.protocol === PROTOCOL);
@@ -49,9 +52,9 @@ function releaseFamily(family: Family, facts: Facts): string[] {
     // The TUN's default before the guard: the other way round the guard would for a moment be missing
     // while the application still depends on it.
     ...ours.filter((route) => route !== swapped).map((route) => `route del ${route.spec}`),
-    ...facts.rules[family].filter((rule) => rule.endsWith(` proto ${PROTOCOL}`)).map(deleteRule),
+    ...ownRules(family, facts).map(deleteRule),
     ...facts.routes
-      .filter((route) => route.family === family && route.table === UPLINK_TABLE)
-      .map((route) => `route del table ${UPLINK_TABLE} ${route.spec}`),
+      .filter((route) => route.family === family && OWN_TABLES.has(route.table))
+      .map((route) => `route del table ${route.table} ${route.spec}`),
   ];
 }

@@ -22,6 +22,8 @@ export interface TakenOver {
   readonly steps: readonly Step[];
   /** Every address that the namespace had before the steps. */
   readonly addresses: ReadonlySet<string>;
+  /** Networks that stay on the uplinks. */
+  readonly direct: readonly string[];
   /** Sentences for the operator. */
   readonly warnings: readonly string[];
 }
@@ -49,6 +51,7 @@ export async function takeOver(input: TakeOverInput, runner: NetRunner): Promise
   return {
     steps: [...filter.steps, ...routes],
     addresses: new Set(facts.links.flatMap((link) => link.addresses.map((text) => text.split('/')[0] ?? ''))),
+    direct: want.direct,
     warnings: [...want.warnings, ...reversePath, ...filter.warnings],
   };
 }
@@ -81,7 +84,7 @@ function withoutFilter(reason: string, input: TakeOverInput): Filtered {
   return {
     steps: [],
     warnings: [
-      `there is no filter beside the routes (${reason}): a socket bound to a device may still ask the link for far addresses, and connections from beyond the link are not answered`,
+      `there is no filter beside the routes (${reason}): connections from beyond the link are not answered, and nothing holds while somebody changes the routes`,
     ],
   };
 }

@@ -119,12 +119,16 @@ export class Namespace {
     return JSON.parse(stdout.trim() === '' ? '[]' : stdout) as T;
   }
 
-  /** Every route, rule and table of nftables as text, for comparing before and after. */
+  /** Every address, route, rule and table of nftables as text, for comparing before and after. */
   async routes(): Promise<string> {
     const shows = ['-4 -d route show table all', '-6 -d route show table all', '-4 -d rule', '-6 -d rule'];
-    const script = `${shows.map((show) => `echo "# ip ${show}"; ip ${show}`).join('; ')}; nft -s list ruleset`;
+    const script = `${shows.map((show) => `echo "# ip ${show}"; ip ${show}`).join('; ')}; ip -o addr; nft -s list ruleset`;
     const { stdout } = await this.run(['sh', '-c', script]);
-    return stdout.replaceAll(/ expires \d+sec/g, '').replaceAll(/[ \t]+$/gm, '');
+    // The number of a device changes when it is made again.
+    return stdout
+      .replaceAll(/^\d+: (?=\S+ +inet)/gm, '')
+      .replaceAll(/ expires \d+sec/g, '')
+      .replaceAll(/[ \t]+$/gm, '');
   }
 
   /** Processes that live here now. */

@@ -7,6 +7,7 @@ import { after, describe, test } from 'node:test';
 
 import { apply } from '../../src/netns/apply.ts';
 import { describe as transcript } from '../../src/netns/describe.ts';
+import type { TakeOverInput } from '../../src/netns/desired.ts';
 import type { Step } from '../../src/netns/step.ts';
 import { planTakeOver, release, takeOver } from '../../src/netns/takeover.ts';
 import { Namespace, waitFor } from '../lab/namespaces.ts';
@@ -55,7 +56,28 @@ const namespaces: Record<string, readonly string[]> = {
     '-6 route add default metric 9 nexthop via 2001:db8:1::1 dev eth0 nexthop via 2001:db8:1::2 dev eth0 weight 2',
   ],
   'a nexthop object': [V4, 'nexthop add id 7 via 192.0.2.1 dev eth0', 'route add default nhid 7 metric 3'],
+  'a blackhole for a default': [
+    V4,
+    V6,
+    'route add blackhole default',
+    'route add default via 192.0.2.1 dev eth0 metric 10',
+    '-6 route add unreachable default metric 5',
+    'route add blackhole 10.0.0.0/8',
+  ],
+  'a gateway beyond the link': [
+    'addr add 192.0.2.10/32 dev eth0',
+    'route add 10.255.0.1 dev eth0 scope link',
+    'route add default via 10.255.0.1 dev eth0 onlink',
+    V6,
+    '-6 route add default via fe80::1 dev eth0 onlink',
+  ],
   'halves of the space': [V4, 'route add 0.0.0.0/1 via 192.0.2.1', 'route add 128.0.0.0/1 via 192.0.2.1'],
+  'destinations that go another way': [
+    V4,
+    V6,
+    'route add default via 192.0.2.1 dev eth0',
+    '-6 route add default via 2001:db8:1::1 dev eth0',
+  ],
   'a rule and a table of somebody else': [
     V4,
     V6,
@@ -66,8 +88,24 @@ const namespaces: Record<string, readonly string[]> = {
   ],
 };
 
+const inputs: Readonly<Record<string, TakeOverInput>> = {
+  'destinations that go another way': {
+    ...INPUT,
+    local: ['10.20.0.9/32:443/tcp', '2001:db8:77::/48'],
+    captured: [
+      { cidr: '192.0.2.55/32', ports: [5432, 5432], protocol: 'tcp' },
+      { cidr: '2001:db8:1::/64', ports: [8000, 8099], protocol: 'udp' },
+    ],
+  },
+};
+
 /** The kill matrix takes a second a step, so it is run where the steps differ most. */
-const KILLED = new Set(['as Docker makes it', 'two uplinks', 'multipath']);
+const KILLED = new Set([
+  'as Docker makes it',
+  'two uplinks',
+  'multipath',
+  'destinations that go another way',
+]);
 
 const made: Namespace[] = [];
 after(async () => {
@@ -113,6 +151,7 @@ async function routeGet(namespace: Namespace, ...argv: string[]): Promise<string
 }
 
 for (const [name, lines] of Object.entries(namespaces)) {
+  const input = inputs[name] ?? INPUT;
   describe(`a namespace with ${name}`, () => {
     test('is taken over, and released as it was', async () => {
       const namespace = await namespaceWith(lines);
@@ -120,10 +159,10 @@ for (const [name, lines] of Object.entries(namespaces)) {
       const before = await namespace.routes();
       await addTun(namespace);
 
-      await takeOver(INPUT, runner);
+      await takeOver(input, runner);
       assert.match(await routeGet(namespace, FAR4), / dev tun0 src (198\.18\.0\.1|192\.0\.2\.10)/);
       assert.match(await routeGet(namespace, FAR6), / dev tun0 .*src (fd6e:7072::1|2001:db8:1::10)/);
-      assert.deepEqual(await planTakeOver(INPUT, runner), [], 'a second takeover has nothing to do');
+      assert.deepEqual(await planTakeOver(input, runner), [], 'a second takeover has nothing to do');
 
       await release(runner);
       await namespace.ip('link del tun0');
@@ -136,7 +175,7 @@ for (const [name, lines] of Object.entries(namespaces)) {
       const runner = runnerIn(namespace);
       const before = await namespace.routes();
       await addTun(namespace);
-      await takeOver(INPUT, runner);
+      await takeOver(input, runner);
       await namespace.ip('link del tun0');
       assert.equal(await connectErrno(namespace, FAR4), 'ENETUNREACH');
       assert.equal(await connectErrno(namespace, FAR6), 'ENETUNREACH');
@@ -151,8 +190,8 @@ for (const [name, lines] of Object.entries(namespaces)) {
       const runner = runnerIn(namespace);
       const before = await namespace.routes();
       await addTun(namespace);
-      const steps = await planTakeOver(INPUT, runner);
-      await takeOver(INPUT, runner);
+      const steps = await planTakeOver(input, runner);
+      await takeOver(input, runner);
       const taken = await takenRoutes(namespace);
       await release(runner);
       await namespace.ip('link del tun0');
@@ -164,7 +203,7 @@ for (const [name, lines] of Object.entries(namespaces)) {
         // The TUN dies with its process.
         await namespace.ip('link del tun0');
         await addTun(namespace);
-        await takeOver(INPUT, runner);
+        await takeOver(input, runner);
         await assertRoutes(namespace, taken, where);
         await release(runner);
         await namespace.ip('link del tun0');
@@ -184,12 +223,12 @@ for (const [name, lines] of Object.entries(namespaces)) {
       const runner = runnerIn(namespace);
       const before = await namespace.routes();
       await addTun(namespace);
-      await takeOver(INPUT, runner);
+      await takeOver(input, runner);
       const taken = await takenRoutes(namespace);
       const steps = await release(runner);
       for (const killed of killPoints(steps)) {
         const where = `killed after ${killed} of\n${transcript(steps)}`;
-        await takeOver(INPUT, runner);
+        await takeOver(input, runner);
         await assertRoutes(namespace, taken, where);
         await apply(steps.slice(0, killed), runner);
         await release(runner);

@@ -81,15 +81,34 @@ describe('networks', () => {
   });
 
   test('come out canonical', () => {
-    assert.equal(kind.cidr.parse('FD00:0:0::/8'), 'fd00::/8');
-    assert.equal(kind.cidr.parse('10.1.2.3'), '10.1.2.3/32');
-    assert.equal(kind.cidr.parse('::ffff:1.2.3.4'), '::ffff:1.2.3.4/128');
-    assert.equal(kind.cidr.parse('0.0.0.0/0'), '0.0.0.0/0');
+    assert.equal(kind.destination.parse('FD00:0:0::/8'), 'fd00::/8');
+    assert.equal(kind.destination.parse('10.1.2.3'), '10.1.2.3/32');
+    assert.equal(kind.destination.parse('::ffff:1.2.3.4'), '::ffff:1.2.3.4/128');
+    assert.equal(kind.destination.parse('0.0.0.0/0'), '0.0.0.0/0');
     assert.equal(parseCidr('2001:db8::5/64')?.network, '2001:db8::/64');
   });
 
+  test('may be followed by ports, in one spelling', () => {
+    const parse = (text: string): string => kind.destination.parse(text);
+    assert.equal(parse('10.0.0.5:5432'), '10.0.0.5/32:5432');
+    assert.equal(parse('10.0.0.0/8:8000-8000/tcp'), '10.0.0.0/8:8000/tcp');
+    assert.equal(parse('[FD00::/8]:53-54/udp'), '[fd00::/8]:53-54/udp');
+    for (const text of ['10.0.0.5/32:5432', '[fd00::/8]:53-54/udp']) assert.equal(parse(text), text);
+    refused(kind.destination, [
+      '10.0.0.5:0',
+      '10.0.0.5:65536',
+      '10.0.0.5:9-8',
+      '10.0.0.5:',
+      '10.0.0.5/tcp',
+      '10.0.0.5:1/icmp',
+      '[10.0.0.5]:1',
+      '[fd00::]',
+      '10.0.0.1/8:80',
+    ]);
+  });
+
   test('are refused when they are not, or when bits are set after the prefix', () => {
-    refused(kind.cidr, [
+    refused(kind.destination, [
       '10.0.0.1/8',
       '10.0.0.0/33',
       '10.0/8',

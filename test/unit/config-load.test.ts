@@ -99,6 +99,7 @@ describe('a configuration in order', () => {
     assert.deepEqual(host, {
       tun: { name: 'tun0', mtu: 1500, address4: '198.18.0.1/30', address6: 'fd6e:7072::1/126' },
       local: [],
+      captured: [],
       metadata: 'reject',
       layers: ['routes', 'nftables'],
       strict: false,

@@ -11,6 +11,8 @@ import { diff } from '../../src/netns/diff.ts';
 import { readFacts } from '../../src/netns/facts.ts';
 import type { Facts } from '../../src/netns/facts.ts';
 import { netRunner } from '../../src/netns/runner.ts';
+import type { NetRunner } from '../../src/netns/runner.ts';
+import { takeOver } from '../../src/netns/takeover.ts';
 import { planRelease } from '../../src/netns/release.ts';
 
 const INPUT: TakeOverInput = {
@@ -23,6 +25,16 @@ const RULES6 = '0:\tfrom all lookup 255 proto 2\n32766:\tfrom all lookup 254 pro
 const DOCKER =
   '1 default via 172.17.0.1 dev eth0 table 254 proto 3 scope 0 \n1 172.17.0.0/16 dev eth0 table 254 proto 2 scope 253 src 172.17.0.2 \n';
 
+const ETH0 = JSON.stringify([
+  {
+    ifname: 'eth0',
+    ifindex: 2,
+    flags: ['UP'],
+    mtu: 1500,
+    addr_info: [{ local: '172.17.0.2', prefixlen: 16, scope: 'global' }],
+  },
+]);
+
 interface Namespace {
   readonly routes4?: string;
   readonly routes6?: string;
@@ -34,7 +46,11 @@ interface Namespace {
   readonly udp?: string;
 }
 
-function factsOf({
+function factsOf(namespace: Namespace): Promise<Facts> {
+  return readFacts(runnerOf(namespace), 'tun0');
+}
+
+function runnerOf({
   routes4 = '',
   routes6 = '',
   rules4 = RULES4,
@@ -42,7 +58,7 @@ function factsOf({
   table,
   addresses = '[]',
   udp,
-}: Namespace): Promise<Facts> {
+}: Namespace): NetRunner {
   const answers = new Map([
     ['-j', addresses],
     ['-4', routes4 + rules4],
@@ -61,7 +77,7 @@ function factsOf({
   ]);
   const proc = (path: string): Promise<string | undefined> =>
     Promise.resolve(path.endsWith('/disable_ipv6') ? ipv6 : files.get(path));
-  return readFacts({ ip, nft, proc }, 'tun0');
+  return { ip, nft, proc };
 }
 
 const plan = (facts: Facts, input = INPUT): string => transcript(diff(desired(input, facts), facts));
@@ -126,10 +142,12 @@ describe('the filter', () => {
 nft 'delete table inet netproxy'
 nft 'add table inet netproxy'
 nft 'add counter inet netproxy leaked { packets 0 bytes 0 }'
+nft 'add counter inet netproxy refused { packets 0 bytes 0 }'
 nft 'add set inet netproxy earlier { type inet_service; timeout 300s; }'
 nft 'add element inet netproxy earlier { 40000 timeout 300s, 514 timeout 300s }'
 nft 'add chain inet netproxy inbound { type filter hook prerouting priority -150; policy accept; }'
 nft 'add rule inet netproxy inbound iifname { "lo", "tun0" } accept comment "not from outside"'
+nft 'add rule inet netproxy inbound meta mark 0 ct direction reply ct mark 0x6e71 meta mark set 0x6e71 comment "answered where it came in"'
 nft 'add rule inet netproxy inbound tcp flags & (syn | ack) == syn ct state new ct mark set 0x6e71 comment "a connection begins outside"'
 nft 'add rule inet netproxy inbound udp dport != @earlier ct state new ct mark set 0x6e71 comment "a UDP conversation begins outside"'
 nft 'add rule inet netproxy inbound icmp type echo-request ct state new ct mark set 0x6e71 comment "a question of ICMP"'
@@ -139,14 +157,36 @@ nft 'add rule inet netproxy replies meta mark 0 ct direction reply ct mark 0x6e7
 nft 'add chain inet netproxy egress { type filter hook output priority 50; policy accept; }'
 nft 'add rule inet netproxy egress oifname { "lo", "tun0" } accept comment "loopback and the tunnel"'
 nft 'add rule inet netproxy egress meta mark 0x6e70 accept comment "own sockets"'
-nft 'add rule inet netproxy egress ct mark 0x6e71 accept comment "replies to what came in"'
-nft 'add rule inet netproxy egress ip daddr { 169.254.169.254, 100.100.100.200 } reject with icmpx type no-route comment "metadata services"'
-nft 'add rule inet netproxy egress ip6 daddr fd00:ec2::254 reject with icmpx type no-route comment "metadata services, IPv6"'
+nft 'add rule inet netproxy egress ct direction reply ct mark 0x6e71 accept comment "replies to what came in"'
+nft 'add rule inet netproxy egress ip daddr { 169.254.169.254, 100.100.100.200 } counter name refused reject with icmpx type no-route comment "metadata services"'
+nft 'add rule inet netproxy egress ip6 daddr fd00:ec2::254 counter name refused reject with icmpx type no-route comment "metadata services, IPv6"'
 nft 'add rule inet netproxy egress ip daddr { 172.17.0.0/16, 224.0.0.0/24 } accept comment "local networks"'
 nft 'add rule inet netproxy egress ip6 daddr { ff02::/16 } accept comment "local networks, IPv6"'
 nft 'add rule inet netproxy egress ip protocol igmp accept comment "membership of groups"'
 nft 'add rule inet netproxy egress icmpv6 type { mld-listener-report, mld-listener-done, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept comment "upkeep of the link"'
-nft 'add rule inet netproxy egress counter name leaked reject with icmpx type no-route comment "everything else"'`,
+nft 'add rule inet netproxy egress counter name refused reject with icmpx type no-route comment "everything else"'
+nft 'add chain inet netproxy forwarded { type filter hook forward priority 50; policy accept; }'
+nft 'add rule inet netproxy forwarded oifname { "lo", "tun0" } accept comment "loopback and the tunnel"'
+nft 'add rule inet netproxy forwarded meta mark 0x6e70 accept comment "own sockets"'
+nft 'add rule inet netproxy forwarded ct direction reply ct mark 0x6e71 accept comment "replies to what came in"'
+nft 'add rule inet netproxy forwarded ip daddr { 169.254.169.254, 100.100.100.200 } counter name refused reject with icmpx type no-route comment "metadata services"'
+nft 'add rule inet netproxy forwarded ip6 daddr fd00:ec2::254 counter name refused reject with icmpx type no-route comment "metadata services, IPv6"'
+nft 'add rule inet netproxy forwarded ip daddr { 172.17.0.0/16, 224.0.0.0/24 } accept comment "local networks"'
+nft 'add rule inet netproxy forwarded ip6 daddr { ff02::/16 } accept comment "local networks, IPv6"'
+nft 'add rule inet netproxy forwarded ip protocol igmp accept comment "membership of groups"'
+nft 'add rule inet netproxy forwarded icmpv6 type { mld-listener-report, mld-listener-done, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept comment "upkeep of the link"'
+nft 'add rule inet netproxy forwarded counter name refused reject with icmpx type no-route comment "everything else"'
+nft 'add chain inet netproxy witness { type filter hook postrouting priority 300; policy accept; }'
+nft 'add rule inet netproxy witness oifname { "lo", "tun0" } accept comment "loopback and the tunnel"'
+nft 'add rule inet netproxy witness meta mark 0x6e70 accept comment "own sockets"'
+nft 'add rule inet netproxy witness ct direction reply ct mark 0x6e71 accept comment "replies to what came in"'
+nft 'add rule inet netproxy witness ip daddr { 169.254.169.254, 100.100.100.200 } counter name leaked accept comment "metadata services"'
+nft 'add rule inet netproxy witness ip6 daddr fd00:ec2::254 counter name leaked accept comment "metadata services, IPv6"'
+nft 'add rule inet netproxy witness ip daddr { 172.17.0.0/16, 224.0.0.0/24 } accept comment "local networks"'
+nft 'add rule inet netproxy witness ip6 daddr { ff02::/16 } accept comment "local networks, IPv6"'
+nft 'add rule inet netproxy witness ip protocol igmp accept comment "membership of groups"'
+nft 'add rule inet netproxy witness icmpv6 type { mld-listener-report, mld-listener-done, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept comment "upkeep of the link"'
+nft 'add rule inet netproxy witness counter name leaked accept comment "everything else"'`,
     );
   });
 
@@ -155,6 +195,7 @@ nft 'add rule inet netproxy egress counter name leaked reject with icmpx type no
       nftables: [
         { table: { family: 'inet', name: 'netproxy' } },
         { counter: { name: 'leaked', packets: 7, bytes: 420 } },
+        { counter: { name: 'refused', packets: 9, bytes: 540 } },
         { set: { name: 'earlier', elem: [{ elem: { val: 40_000, timeout: 300, expires: 17 } }] } },
         { chain: { name: 'egress', type: 'filter', hook: 'output', prio: 50 } },
         { rule: { chain: 'egress', comment: 'of an older netproxy' } },
@@ -162,6 +203,7 @@ nft 'add rule inet netproxy egress counter name leaked reject with icmpx type no
     });
     const text = plan(await factsOf({ routes4: DOCKER, table }));
     assert.match(text, /counter inet netproxy leaked \{ packets 7 bytes 420 \}/);
+    assert.match(text, /counter inet netproxy refused \{ packets 9 bytes 540 \}/);
     assert.match(text, /earlier \{ 40000 timeout 17s \}/);
   });
 
@@ -176,11 +218,83 @@ nft 'add rule inet netproxy egress counter name leaked reject with icmpx type no
     assert.match(text, /^ip -4 route replace 169\.254\.0\.0\/16 via 172\.17\.0\.1 /m);
   });
 
+  test('is done without where the kernel lacks part of it, and refused then with "strict"', async () => {
+    const runner = runnerOf({ routes4: DOCKER, table: '', addresses: ETH0 });
+    const lines: string[] = [];
+    const half: NetRunner = {
+      ...runner,
+      ip: (args, input) => (args.includes('-N') || args[0] === '-j' ? runner.ip(args) : run(input)),
+      nft: (args) => {
+        if (args[0] === '-f')
+          throw new NetproxyError('NFT_UNUSABLE', 'Could not process rule: Not supported');
+        return runner.nft(args);
+      },
+    };
+    const run = (input = ''): Promise<string> => Promise.resolve((lines.push(input), ''));
+    await assert.rejects(takeOver({ ...INPUT, strict: true }, half), { code: 'NFT_UNUSABLE' });
+    assert.deepEqual(lines, [], 'nothing was changed');
+    const { warnings } = await takeOver(INPUT, half);
+    assert.match(warnings.join(), /no filter beside the routes .*Not supported/);
+    assert.match(lines.join(''), /route replace default dev tun0/);
+  });
+
   test('goes with the release', async () => {
     const table = JSON.stringify({ nftables: [{ table: { family: 'inet', name: 'netproxy' } }] });
     const text = transcript(planRelease(await factsOf({ routes4: DOCKER, table })));
     assert.match(text, /^nft 'delete table inet netproxy'$/m);
   });
+});
+
+describe('destinations that go another way than their network', () => {
+  const captured = [{ cidr: '172.17.0.5/32', ports: [5432, 5432] as const }];
+
+  test('have rules ahead of main, the most specific first, and the same in the filter', async () => {
+    const facts = await factsOf({ routes4: DOCKER, addresses: ETH0, table: '' });
+    const local = ['10.20.0.0/16:443/tcp', '172.17.0.5/32:5000-6000/tcp'];
+    const text = plan(facts, { ...INPUT, local, captured });
+    assert.deepEqual(text.match(/^ip -4 rule add pref (?!32766)[2-9].*$/gm), [
+      'ip -4 rule add pref 27 to 10.20.0.0/16 ipproto tcp dport 443 lookup 28272 protocol 110',
+      'ip -4 rule add pref 26 to 10.20.0.0/16 ipproto tcp dport 443 lookup 254 suppress_prefixlength 0 protocol 110',
+      'ip -4 rule add pref 25 to 172.17.0.5 ipproto tcp dport 5000-6000 lookup 28272 protocol 110',
+      'ip -4 rule add pref 24 to 172.17.0.5 ipproto tcp dport 5000-6000 lookup 254 suppress_prefixlength 0 protocol 110',
+      'ip -4 rule add pref 23 to 172.17.0.5 ipproto udp dport 5432 unreachable protocol 110',
+      'ip -4 rule add pref 22 to 172.17.0.5 ipproto udp dport 5432 lookup 28273 protocol 110',
+      'ip -4 rule add pref 21 to 172.17.0.5 ipproto tcp dport 5432 unreachable protocol 110',
+      'ip -4 rule add pref 20 to 172.17.0.5 ipproto tcp dport 5432 lookup 28273 protocol 110',
+    ]);
+    assert.match(
+      text,
+      /^ip -4 route replace table 28273 default dev tun0 metric 1 proto 110 src 172\.17\.0\.2$/m,
+    );
+    const egress = text.split('\n').filter((line) => / egress .*172\.17\.0|10\.20/.test(line));
+    const order = [
+      'th dport 5432 counter name refused',
+      'tcp dport 5000-6000 accept',
+      'tcp dport 443 accept',
+      '172.17.0.0/16',
+    ];
+    const at = order.map((words) => egress.findIndex((line) => line.includes(words)));
+    assert.deepEqual(
+      at.toSorted((a, b) => a - b),
+      at,
+    );
+    assert.ok(at[0] !== -1, egress.join('\n'));
+  });
+
+  test('a local network within a captured one is an exception to it', async () => {
+    const facts = await factsOf({ routes4: DOCKER });
+    const wide = [{ cidr: '10.0.0.0/8' }];
+    const text = plan(facts, { ...INPUT, local: ['10.96.0.0/12', '11.0.0.0/8'], captured: wide });
+    assert.match(text, /rule add pref 20 to 10\.96\.0\.0\/12 lookup 254 suppress_prefixlength 0/);
+    assert.match(text, /rule add pref 22 to 10\.0\.0\.0\/8 lookup 28273/);
+    assert.doesNotMatch(text, /rule .* to 11\./);
+  });
+});
+
+test('where routes are not wanted, those of a predecessor go', async () => {
+  const routes4 = `1 default dev tun0 table 254 proto 110 scope 0 \n1 default via 172.17.0.1 dev eth0 table 28272 proto 3 scope 0 \n`;
+  const text = plan(await factsOf({ routes4, table: '' }), { ...INPUT, layers: ['nftables'] });
+  assert.match(text, /^ip -4 route replace default via 172\.17\.0\.1 dev eth0 proto 3 scope 0$/m);
 });
 
 test("sockets without an address of their own send from the uplink's", async () => {
