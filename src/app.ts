@@ -8,9 +8,11 @@ import { Reload, type ConfigSource } from './control/reload.ts';
 import { parseDestination } from './core/destination.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
 import { HeldAddresses } from './core/held-addresses.ts';
+import { OwnSockets } from './core/own-sockets.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
 import { directDialer } from './direct/dialer.ts';
+import { lookup } from './dns/own/lookup.ts';
 import { DnsRelay } from './dns/relay.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
@@ -23,6 +25,8 @@ import type { TakeOverInput } from './netns/desired.ts';
 import { Keeper } from './netns/keeper.ts';
 import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
+import { proveRoutes } from './netns/self-test.ts';
+import { LoopGuard } from './policy/loop.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
 import { judgeBastion, judgeBastions } from './upstreams/judge.ts';
@@ -51,13 +55,23 @@ async function run(
 
   // No connection is ready before this turn is over, in which the engine is made.
   const held = new HeldAddresses();
-  const upstreams = await Upstreams.create(config, { native, log, held, engine: () => engine.native });
+  const own = new OwnSockets();
+  const upstreams = await Upstreams.create(config, {
+    ...{ native, log, held, own, engine: () => engine.native },
+    lookup: (name) => lookup(name, { native, own }),
+    onAddresses: (found) => {
+      prove(found).catch((error: Error) => {
+        const { code, hint } = error as Partial<NetproxyError>;
+        log.error({ code, hint }, error.message);
+      });
+    },
+  });
   const { dialers } = upstreams;
   let { dialTimeout } = config;
-  const direct = directDialer({ native, mark: FWMARK, timeoutMs: () => dialTimeout });
+  const direct = directDialer({ native, own, mark: FWMARK, timeoutMs: () => dialTimeout });
   const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort);
   let rules = policyOf(config);
-  const policy: Policy = { decide: (flow) => rules.decide(flow) };
+  const policy = new LoopGuard({ decide: (flow) => rules.decide(flow) }, (flow) => own.has(flow), log);
   const carriers = { upstreams: dialers, direct };
   const forwarder = new Forwarder({ policy, ...carriers, log, now: () => performance.now() });
   const dns = new DnsRelay(policyDialer(policy, carriers));
@@ -88,6 +102,7 @@ async function run(
       ...memory,
       udp: udp.counters,
       dns: dns.counters,
+      loops: policy.count,
       upstreams: upstreams.states,
       timers: process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length,
     };
@@ -98,6 +113,13 @@ async function run(
 
   const keeper = new Keeper(hostInput(config, device.name), netCommands, native.watchNamespace, held, log);
   let onExit = config.onExit;
+  // Without the routes it is somebody else who leads traffic to the TUN.
+  const prove = async (addresses: readonly string[]): Promise<void> => {
+    if (!config.layers.includes('routes')) return;
+    const { warnings } = await proveRoutes(addresses, device.name, netCommands);
+    for (const warning of warnings) log.warn({}, warning);
+    log.info({ bastions: addresses }, 'self-test: own traffic leaves by the uplink, and no other');
+  };
   const reload = new Reload({
     ...{ config, source, log },
     judge: judgeBastions,
@@ -129,6 +151,7 @@ async function run(
       { networks: taken.direct, exceptions: config.captured, metadata: config.metadata },
       'these networks stay direct',
     );
+    await prove(upstreams.addresses);
     const first = await Promise.race([upstreams.whenReady(), stopped, lost.promise]);
     if (first !== undefined) {
       const ms = Math.round(performance.now() - started);

@@ -1,5 +1,7 @@
 #include "bindings/system.h"
 
+#include <sys/socket.h>
+
 #include "bindings/check.h"
 #include "socket/socket.h"
 #include "tun/tun.h"
@@ -30,6 +32,18 @@ Napi::Value connect_tcp(const Napi::CallbackInfo& info) {
     const int fd = socket::connect_tcp(
         info[0].As<Napi::String>(), static_cast<uint16_t>(port),
         {.mark = uint32_at(info, 2, "mark"), .user_timeout_ms = uint32_at(info, 3, "userTimeoutMs")});
+    return Napi::Number::New(env, fd);
+  } catch (const std::system_error& error) {
+    throw system_error(env, error);
+  }
+}
+
+Napi::Value open_udp(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const uint32_t family = uint32_at(info, 0, "family");
+  if (family != 4 && family != 6) throw Napi::RangeError::New(env, "family must be 4 or 6");
+  try {
+    const int fd = socket::open_udp(family == 4 ? AF_INET : AF_INET6, uint32_at(info, 1, "mark"));
     return Napi::Number::New(env, fd);
   } catch (const std::system_error& error) {
     throw system_error(env, error);

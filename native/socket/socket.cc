@@ -58,6 +58,13 @@ int connect_tcp(const std::string& address, uint16_t port, const Options& option
   return fd;
 }
 
+int open_udp(int family, uint32_t mark) {
+  const int fd = ::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+  if (fd < 0) fail(fd, "socket");
+  if (mark != 0) set(fd, SOL_SOCKET, SO_MARK, static_cast<int>(mark), "SO_MARK");
+  return fd;
+}
+
 std::array<int, 2> pair() {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) < 0)

@@ -17,6 +17,9 @@ struct Options {
 // std::system_error for what fails at once.
 int connect_tcp(const std::string& address, uint16_t port, const Options& options);
 
+// A UDP socket of AF_INET or AF_INET6, bound and connected to nothing. Throws std::system_error.
+int open_udp(int family, uint32_t mark);
+
 // Two ends of one local stream, neither blocking. Throws std::system_error.
 std::array<int, 2> pair();
 

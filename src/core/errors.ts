@@ -42,6 +42,9 @@ export type ErrorCode =
   | 'KNOWN_HOSTS_INVALID'
   | 'NATIVE_MISSING'
   | 'BASTION_UNRESOLVED'
+  | 'OWN_TRAFFIC_CAPTURED'
+  | 'TRAFFIC_NOT_CAPTURED'
+  | 'TRAFFIC_LOOP'
   | 'TUN_LOST'
   | 'TUN_MISSING'
   | 'TUN_BUSY'
@@ -165,8 +168,26 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   BASTION_UNRESOLVED: {
     exit: EXIT_FAILURE,
-    meaning: 'The name of a bastion has no address, or no resolver answered, at start.',
-    hint: 'Check the name and the resolver of this namespace, or give the address instead of the name.',
+    meaning:
+      'The name of a bastion is not in /etc/hosts and has no address in DNS, or no nameserver answered.',
+    hint: 'Check the name and the nameservers in /etc/resolv.conf, or give the address instead of the name.',
+  },
+  OWN_TRAFFIC_CAPTURED: {
+    exit: EXIT_FAILURE,
+    meaning:
+      "The self-test at start found that packets of netproxy's own would go into the tunnel that they are to carry.",
+    hint: '"ip rule" and "ip route get ADDRESS mark 0x6e70" show which rule or route leads there; those that others made before netproxy\'s (priority 10 and 11) have to go.',
+  },
+  TRAFFIC_NOT_CAPTURED: {
+    exit: EXIT_FAILURE,
+    meaning: 'The self-test at start found that packets of applications would leave past the tunnel.',
+    hint: '"ip rule" and "ip route get ADDRESS" show which rule or route leads there; remove it, or name its networks with "local" if they are to stay direct.',
+  },
+  TRAFFIC_LOOP: {
+    exit: EXIT_FAILURE,
+    meaning:
+      "Packets of netproxy's own connections came back by the TUN and are refused: something takes the mark off them. The bastion cannot be reached meanwhile.",
+    hint: 'Look for rules that set or clear packet marks ("nft list ruleset", "iptables-save -t mangle"), such as those of a service mesh, and have them pass by mark 0x6e70.',
   },
   TUN_LOST: {
     exit: EXIT_FAILURE,

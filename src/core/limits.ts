@@ -279,6 +279,25 @@ export const PING_VERDICT_MS: number = 5 * SECOND_MS;
 export const PING_HOSTS_MAX = 256;
 export const PING_WAITING_MAX = 64;
 
+/** Milliseconds that a nameserver may take for a bastion's name before the next one is asked as well, and how
+ * often each is asked: with the three of resolv.conf(5) at most 9 s, where getaddrinfo(3) takes 30. */
+export const OWN_DNS_TRY_MS = 1500;
+export const OWN_DNS_ROUNDS = 2;
+
+/** Bytes. Longest answer by TCP (RFC 1035, 4.2.2), with its length. */
+export const OWN_DNS_MESSAGE_MAX_BYTES: number = 2 + 0xff_ff;
+
+/** Milliseconds for which the addresses of a bastion are used without asking again, whatever their time to
+ * live says: reconnects come in bursts, and a record that is meant for good may be changed all the same. */
+export const BASTION_ADDRESSES_MIN_MS: number = 2 * SECOND_MS;
+export const BASTION_ADDRESSES_MAX_MS: number = 60 * SECOND_MS;
+
+/** Milliseconds that a reconnect waits for fresh addresses before it takes the old ones. */
+export const BASTION_REFRESH_MS: number = 2 * SECOND_MS;
+
+/** Milliseconds between two alarms about own traffic that comes back by the TUN. */
+export const LOOP_ALARM_MS: number = 10 * SECOND_MS;
+
 // --- Direct flows ------------------------------------------------------------------------------
 
 /** Bytes. One buffer for the reads of all direct flows: each read is copied into its flow at once. */

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 import { NetproxyError } from './errors.ts';
+import type { Family } from './flow.ts';
 
 /** A TUN device of our own. It vanishes when `fd` is closed. */
 export interface TunDevice {
@@ -130,6 +131,19 @@ export interface Native {
   readonly openTun: (name: string) => TunDevice;
   /** Starts a connect on a socket with SO_MARK; returns its fd, which fails or becomes writable later. */
   readonly connectTcp: (address: string, port: number, mark: number, userTimeoutMs: number) => number;
+  /** A UDP socket with SO_MARK, bound and connected to nothing; returns its fd. */
+  readonly openUdp: (family: Family, mark: number) => number;
+  /**
+   * Leaves this thread, and what it starts, those of `capabilities` (numbers of capabilities(7)) that it has,
+   * and no others. With a user the whole process becomes that user, whose other threads keep none. For good.
+   * Throws EPERM, with the user unchanged, where changing it is not allowed.
+   */
+  readonly reducePrivileges: (
+    capabilities: readonly number[],
+    ...user: readonly [uid: number, gid: number, groups: readonly number[]] | readonly []
+  ) => void;
+  /** Has dangerous system calls fail with EPERM from now on, in all threads; returns how many (seccomp(2)). */
+  readonly filterSystemCalls: () => number;
   /**
    * Calls `onChange` whenever a link, address, route, rule or table of nftables of this namespace has
    * changed, whoever did it. Gives the function that ends it. Does not keep the process alive.

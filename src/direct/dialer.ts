@@ -7,10 +7,12 @@ import type { DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
 import type { Endpoint, RejectReason } from '../core/flow.ts';
 import { DIRECT_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
 import type { Native } from '../core/native.ts';
+import type { OwnSockets } from '../core/own-sockets.ts';
 import { DirectChannel } from './channel.ts';
 
 export interface DirectOptions {
   readonly native: Pick<Native, 'connectTcp'>;
+  readonly own: OwnSockets;
   readonly mark: number;
   /** Milliseconds that a connect may take; asked anew for each. */
   readonly timeoutMs: () => number;
@@ -64,7 +66,7 @@ class DirectDial {
     this.#socket?.destroy();
   }
 
-  #connect(target: Endpoint, buffer: Buffer, { native, mark, timeoutMs }: DirectOptions): void {
+  #connect(target: Endpoint, buffer: Buffer, { native, own, mark, timeoutMs }: DirectOptions): void {
     const fd = native.connectTcp(target.address, target.port, mark, 0);
     const socket = new net.Socket({
       fd,
@@ -72,6 +74,7 @@ class DirectDial {
       onread: { buffer, callback: (bytes) => this.#channel?.received(buffer.subarray(0, bytes)) ?? true },
     });
     this.#socket = socket;
+    own.watch(socket, target);
     socket.on('error', (error) => this.#fail(failureOf(error)));
     // A socket made from a descriptor emits no 'connect'; what is written is written once it is connected.
     socket.write(NOTHING, (error) => {

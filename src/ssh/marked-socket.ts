@@ -3,6 +3,7 @@ import net from 'node:net';
 
 import type { HeldAddresses } from '../core/held-addresses.ts';
 import type { Native } from '../core/native.ts';
+import type { OwnSockets } from '../core/own-sockets.ts';
 import type { SocketFactory } from './transport.ts';
 
 /**
@@ -17,6 +18,7 @@ export function markedSockets(
   mark: number,
   userTimeoutMs: number,
   addresses: HeldAddresses,
+  own: OwnSockets,
 ): SocketFactory {
   return (to, onread) => {
     const fd = native.connectTcp(to.address, to.port, mark, userTimeoutMs);
@@ -27,6 +29,7 @@ export function markedSockets(
       socket.destroy(new Error(`the address ${own} of this namespace is gone`));
     });
     socket.once('close', stop);
+    own.watch(socket, to);
     return socket;
   };
 }

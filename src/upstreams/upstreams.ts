@@ -7,6 +7,8 @@ import { changes } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
 import type { Dialer } from '../core/dialer.ts';
 import type { HeldAddresses } from '../core/held-addresses.ts';
+import type { Lookup } from '../core/lookup.ts';
+import type { OwnSockets } from '../core/own-sockets.ts';
 import { FWMARK, RESOLVE_OTHERS_MS } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import type { Native, NativeEngine } from '../core/native.ts';
@@ -14,7 +16,7 @@ import type { BastionOptions, BastionStatus } from '../ssh/bastion.ts';
 import { Group } from '../ssh/group.ts';
 import { JumpHost } from '../ssh/jump.ts';
 import { markedSockets } from '../ssh/marked-socket.ts';
-import { Addresses } from '../ssh/resolve.ts';
+import { Addresses } from '../ssh/addresses.ts';
 import { Succession } from '../ssh/succession.ts';
 import { knownHostsOf, loginOf } from './judge.ts';
 import { carriersOf, depthOf, groupsOf, lastResortOf } from './roles.ts';
@@ -25,6 +27,10 @@ export interface Connection {
   readonly log: Log;
   readonly engine: () => NativeEngine;
   readonly held: HeldAddresses;
+  readonly own: OwnSockets;
+  readonly lookup: Lookup;
+  /** Told of addresses of bastions that were found anew. */
+  onAddresses?(addresses: readonly string[]): void;
 }
 
 /** What a bastion is doing, for people and for metrics. */
@@ -92,6 +98,11 @@ export class Upstreams {
     return lastResortOf(this.#config);
   }
 
+  /** Every address that a socket of the namespace connects to for a bastion, as far as it is known. */
+  get addresses(): readonly string[] {
+    return [...new Set([...this.#bastions.values()].flatMap(({ addresses }) => addresses?.known ?? []))];
+  }
+
   get states(): readonly UpstreamState[] {
     return [...this.#bastions].map(([name, { succession }]) => {
       const { state, reason } = succession.status;
@@ -121,7 +132,7 @@ export class Upstreams {
       if (member === undefined) return [];
       const changed = changes({ ...before, bastions: [member.settings] }, { ...next, bastions: [settings] });
       const moved = changed.some((key) => /^bastions\[0\]\.(host|port|jump)$/.test(key));
-      const addresses = moved ? addressesOf(settings) : member.addresses;
+      const addresses = moved ? this.#addresses(settings) : member.addresses;
       return [{ member, settings, changed, addresses }];
     });
     // Before anything is changed: a name without an address refuses the whole.
@@ -169,9 +180,15 @@ export class Upstreams {
 
   #make(config: Config, settings: Settings): Member {
     const { name } = settings;
-    const addresses = addressesOf(settings);
+    const addresses = this.#addresses(settings);
     const succession = new Succession(this.#options(config, settings, addresses), () => this.#moved(name));
     return { settings, addresses, succession, host: new JumpHost(name, succession) };
+  }
+
+  #addresses({ host, port, jump }: Settings): Addresses | undefined {
+    if (jump !== undefined) return undefined;
+    const connection = this.#connection;
+    return new Addresses(host, port, connection.lookup, (found) => connection.onAddresses?.(found));
   }
 
   #add(member: Member): void {
@@ -240,11 +257,11 @@ export class Upstreams {
     { host, port, jump }: Settings,
     addresses: Addresses | undefined,
   ): Pick<BastionOptions, 'endpoints' | 'socketFactory' | 'through' | 'onWanted'> {
-    const { native, held } = this.#connection;
+    const { native, held, own } = this.#connection;
     if (jump === undefined) {
       return {
         endpoints: () => addresses!.get(),
-        socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses, held),
+        socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses, held, own),
       };
     }
     // Looked for each time, since it may come and go with the configuration.
@@ -309,8 +326,4 @@ interface Member {
   readonly succession: Succession;
   /** The way to others. */
   readonly host: JumpHost;
-}
-
-function addressesOf({ host, port, jump }: Settings): Addresses | undefined {
-  return jump === undefined ? new Addresses(host, port) : undefined;
 }

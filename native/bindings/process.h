@@ -1,0 +1,11 @@
+// What the process may do, reduced.
+#pragma once
+
+#include <napi.h>
+
+namespace netproxy::bindings {
+
+Napi::Value reduce_privileges(const Napi::CallbackInfo& info);
+Napi::Value filter_system_calls(const Napi::CallbackInfo& info);
+
+}  // namespace netproxy::bindings
