@@ -186,7 +186,12 @@ void EngineObject::answer(const Napi::CallbackInfo& info) {
 
 void EngineObject::refuse(const Napi::CallbackInfo& info) {
   const packet::Datagram request = datagram_at(info, 0);
-  if (!stopped_) engine_->refuse(request);
+  const uint32_t why = info[1].IsUndefined() ? 0 : uint32_at(info, 1, "reason");
+  if (why > static_cast<uint32_t>(packet::Refusal::kTooBig)) {
+    throw Napi::RangeError::New(info.Env(), "reason must be from 0 to 4");
+  }
+  const uint32_t mtu = info[2].IsUndefined() ? 0 : uint32_at(info, 2, "mtu");
+  if (!stopped_) engine_->refuse(request, static_cast<packet::Refusal>(why), mtu);
 }
 
 Napi::Value EngineObject::counters(const Napi::CallbackInfo& info) {

@@ -23,6 +23,7 @@ bool Datagrams::push(const packet::Datagram& datagram) {
   std::memcpy(record.data(), &length, 4);
   record[4] = static_cast<uint8_t>(datagram.protocol);
   record[5] = datagram.family;
+  record[6] = datagram.whole ? 1 : 0;
   std::memcpy(record.data() + 8, &datagram.source_port, 2);
   std::memcpy(record.data() + 10, &datagram.destination_port, 2);
   std::copy(datagram.source.begin(), datagram.source.end(), record.begin() + 16);

@@ -5,6 +5,7 @@
 //        0     4  length of the payload
 //        4     1  protocol (packet::DatagramProtocol: 1 UDP, 2 ICMP echo)
 //        5     1  family (4 or 6)
+//        6     1  1 when its sender wants to be told that it is too big for the path, 0 when it may be cut
 //        8     2  source port, or identifier
 //       10     2  destination port, or sequence number
 //       16    16  source address (IPv4 in the first four bytes)

@@ -94,7 +94,7 @@ class Engine final : public tcp::Events {
   // told of by an event.
   size_t datagrams(uint8_t* out, size_t room);
   void answer(const packet::Datagram& request, const uint8_t* payload, size_t length);
-  void refuse(const packet::Datagram& request);
+  void refuse(const packet::Datagram& request, packet::Refusal why, uint32_t mtu);
 
   struct Snapshot {
     size_t flows, pending_dials, timers, slabs_in_use, blocks_in_use, received_bytes;

@@ -73,6 +73,8 @@ void Engine::input(const uint8_t* data, size_t length, const uint8_t* vnet, uint
     return;
   }
   if (ip.protocol != packet::kProtocolTcp) {
+    // What was put together of fragments may be cut again.
+    if (slab == Slabs::kNone) ip.dont_fragment = false;
     input_datagram(ip, vnet);
     return;
   }
@@ -148,10 +150,10 @@ void Engine::answer(const packet::Datagram& request, const uint8_t* payload, siz
   emit(out);
 }
 
-void Engine::refuse(const packet::Datagram& request) {
+void Engine::refuse(const packet::Datagram& request, packet::Refusal why, uint32_t mtu) {
   packet::OutPacket out;
   ++device_.refused_datagrams;
-  packet::finish_refusal(out, request);
+  packet::finish_refusal(out, request, why, mtu);
   const std::lock_guard lock(mutex_);
   emit(out);
 }

@@ -77,6 +77,7 @@ DatagramParse parse_datagram(const IpPacket& ip, bool vouched, Datagram& out) {
   out.destination = ip.destination;
   out.source_port = get16(head + (udp ? 0 : 4));
   out.destination_port = get16(head + (udp ? 2 : 6));
+  out.whole = ip.dont_fragment;
   out.payload = head + kHeader;
   out.payload_length = length - kHeader;
   return DatagramParse::kOk;
@@ -106,17 +107,21 @@ void finish_answer(OutPacket& out, const Datagram& request, const uint8_t* paylo
   out.payload_length = length;
 }
 
-void finish_refusal(OutPacket& out, const Datagram& request) {
-  const bool udp = request.protocol == DatagramProtocol::kUdp;
+void finish_refusal(OutPacket& out, const Datagram& request, Refusal why, uint32_t mtu) {
+  struct Message {
+    uint8_t type, code;
+  };
+  // RFC 792, RFC 1812 (5.2.7.1); RFC 4443 (3.1, 3.2).
+  static constexpr Message kIcmp[] = {{3, 3}, {3, 0}, {3, 1}, {3, 13}, {3, 4}};
+  static constexpr Message kIcmp6[] = {{1, 4}, {1, 0}, {1, 3}, {1, 1}, {2, 0}};
   const bool four = request.family == 4;
   uint8_t quoted[kIp6Header + kHeader];
   const size_t ip_size = write_ip_header(quoted, request.family, request.source, request.destination,
                                          ip_protocol(request), kHeader + request.payload_length);
   write_header(quoted + ip_size, request, four ? kEchoRequest : kEcho6Request, request.payload_length);
-  const uint8_t type = four ? 3 : 1;
-  const uint8_t code = four ? (udp ? 3 : 1) : (udp ? 4 : 3);
-  finish_unreachable(out, request.family, request.destination, request.source, type, code, quoted,
-                     ip_size + kHeader);
+  const Message message = (four ? kIcmp : kIcmp6)[static_cast<size_t>(why)];
+  finish_unreachable(out, request.family, request.destination, request.source, message.type, message.code,
+                     quoted, ip_size + kHeader, why == Refusal::kTooBig ? mtu : 0);
 }
 
 }  // namespace netproxy::packet

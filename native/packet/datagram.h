@@ -19,6 +19,8 @@ struct Datagram {
   uint16_t destination_port = 0;
   Address source{};
   Address destination{};
+  // Whoever cannot pass it on as it is says so (RFC 1191, RFC 8201): its sender asked for that.
+  bool whole = false;
   const uint8_t* payload = nullptr;
   size_t payload_length = 0;
 };
@@ -35,7 +37,11 @@ inline constexpr size_t kDatagramPayload = 65535 - kIp6Header - 8;
 // The answer to `request`: back to its source, as if by its destination. `out` refers to `payload`.
 void finish_answer(OutPacket& out, const Datagram& request, const uint8_t* payload, size_t length);
 
-// ICMP for a datagram that cannot be delivered: port unreachable for UDP, host unreachable for echo.
-void finish_refusal(OutPacket& out, const Datagram& request);
+// Why a datagram cannot be delivered; the numbers are those of src/engine/events.ts.
+enum class Refusal : uint8_t { kPort = 0, kNetwork = 1, kHost = 2, kProhibited = 3, kTooBig = 4 };
+
+// ICMP for a datagram that cannot be delivered. `mtu`, with kTooBig: of the path, as the sender's family
+// counts it.
+void finish_refusal(OutPacket& out, const Datagram& request, Refusal why, uint32_t mtu);
 
 }  // namespace netproxy::packet

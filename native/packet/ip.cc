@@ -36,6 +36,7 @@ IpParse parse_ip4(const uint8_t* data, size_t length, IpPacket& out) {
   out.payload_length = total - header;
   // More-fragments flag, or an offset.
   const uint16_t fragment = get16(data + 6) & 0x3fff;
+  out.dont_fragment = (get16(data + 6) & 0x4000) != 0;
   if (fragment == 0) return IpParse::kOk;
   out.fragment_id = get16(data + 4);
   out.fragment_offset = size_t{fragment & 0x1fffu} * 8;
@@ -52,6 +53,7 @@ IpParse parse_ip6(const uint8_t* data, size_t length, IpPacket& out) {
   const size_t total = kIp6Header + get16(data + 4);
   if (total > length) return IpParse::kMalformed;
   out.family = 6;
+  out.dont_fragment = true;
   std::memcpy(out.source.data(), data + 8, 16);
   std::memcpy(out.destination.data(), data + 24, 16);
   out.start = data;

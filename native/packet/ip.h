@@ -28,6 +28,8 @@ struct IpPacket {
   const uint8_t* payload = nullptr;
   size_t payload_length = 0;
 
+  bool dont_fragment = false;  // of IPv4; IPv6 is never fragmented on its way
+
   // Of a fragment: `payload` is its part of the whole payload, and `protocol` what the whole begins with.
   uint32_t fragment_id = 0;
   size_t fragment_offset = 0;  // bytes

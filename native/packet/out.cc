@@ -45,10 +45,11 @@ void finish_tcp(OutPacket& out, uint8_t family, const Address& source, const Add
 }
 
 //  |     Type      |     Code      |          Checksum             |
-//  |                             unused                            |
+//  |                 unused, or the MTU of the next hop            |
 //  |      original IP header and the start of its payload          |
 void finish_unreachable(OutPacket& out, uint8_t family, const Address& source, const Address& destination,
-                        uint8_t type, uint8_t code, const uint8_t* quoted, size_t quoted_length) {
+                        uint8_t type, uint8_t code, const uint8_t* quoted, size_t quoted_length,
+                        uint32_t rest) {
   constexpr size_t kIcmpHeader = 8;
   const size_t ip_size = family == 4 ? kIp4Header : kIp6Header;
   const uint8_t protocol = family == 4 ? kProtocolIcmp : kProtocolIcmp6;
@@ -63,6 +64,7 @@ void finish_unreachable(OutPacket& out, uint8_t family, const Address& source, c
   std::memset(icmp, 0, kIcmpHeader);
   icmp[0] = type;
   icmp[1] = code;
+  put32(icmp + 4, rest);
   std::memcpy(icmp + kIcmpHeader, quoted, quote);
   const uint64_t pseudo = family == 4 ? 0 : pseudo_header_sum(family, source, destination, protocol, length);
   const uint16_t sum = static_cast<uint16_t>(~checksum_fold(checksum_add(icmp, length, pseudo)));

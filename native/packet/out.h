@@ -42,8 +42,9 @@ void finish_tcp(OutPacket& out, uint8_t family, const Address& source, const Add
                 const TcpFields& fields, uint16_t segment_size);
 
 // ICMP "destination unreachable" (RFC 792, RFC 4443) with `code`, quoting the packet at `quoted` as
-// far as it fits; sent as if by the packet's destination.
+// far as it fits; sent as if by the packet's destination. `rest` is the header's second word.
 void finish_unreachable(OutPacket& out, uint8_t family, const Address& source, const Address& destination,
-                        uint8_t type, uint8_t code, const uint8_t* quoted, size_t quoted_length);
+                        uint8_t type, uint8_t code, const uint8_t* quoted, size_t quoted_length,
+                        uint32_t rest = 0);
 
 }  // namespace netproxy::packet

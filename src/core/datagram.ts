@@ -1,4 +1,4 @@
-import type { Endpoint, Family, FlowTuple } from './flow.ts';
+import type { Endpoint, Family, FlowTuple, RejectReason } from './flow.ts';
 
 /** A question that an application sent in one packet, and the two ways to answer it. */
 interface Datagram {
@@ -7,12 +7,19 @@ interface Datagram {
   readonly payload: Uint8Array;
   /** Sends `payload` back, as if by the far end. It is copied. */
   answer(payload: Uint8Array): void;
-  /** ICMP: port unreachable for UDP, host unreachable for an echo request. */
-  refuse(): void;
+  /**
+   * ICMP. `refused`, which is the default for UDP, is port unreachable: the application's next call fails
+   * with ECONNREFUSED. The default for an echo request is `host-unreachable`.
+   */
+  refuse(reason?: RejectReason): void;
+  /** ICMP: larger than `mtu`, in bytes of an IP packet, which is what the path takes. */
+  tooBig(mtu: number): void;
 }
 
 export interface UdpDatagram extends Datagram {
   readonly protocol: 'udp';
+  /** Its sender wants to be told when it is too big for the path; otherwise it may be cut. */
+  readonly whole: boolean;
   readonly source: Endpoint;
   readonly destination: Endpoint;
 }
@@ -20,6 +27,8 @@ export interface UdpDatagram extends Datagram {
 /** An ICMP or ICMPv6 echo request: a ping. */
 export interface EchoRequest extends Datagram {
   readonly protocol: 'echo';
+  /** Of the socket that pings. */
+  readonly identifier: number;
   readonly source: string;
   readonly destination: string;
 }
@@ -34,8 +43,10 @@ export interface UdpFlow {
   readonly received: Traffic;
   /** Sends a datagram to the application, as if by the far end. It is copied. */
   send(payload: Uint8Array): void;
-  /** ICMP port unreachable: the application's next call fails with ECONNREFUSED. */
-  refuse(): void;
+  /** As `Datagram.refuse`, of the datagram that came last. */
+  refuse(reason?: RejectReason): void;
+  /** As `Datagram.tooBig`. */
+  tooBig(mtu: number): void;
 }
 
 export interface Traffic {
@@ -45,8 +56,11 @@ export interface Traffic {
 
 /** What carries the datagrams of flows for which a verdict chose it. */
 export interface DatagramCarrier {
-  /** A flow begins; what follows of it goes to the answer's `accept`, in order. */
-  open(flow: UdpFlow): DatagramReceiver;
+  /**
+   * A flow begins; what follows of it goes to the answer's `accept`, in order. `upstream` is the bastion or group
+   * that the verdict names, or empty.
+   */
+  open(flow: UdpFlow, upstream: string): DatagramReceiver;
 }
 
 export interface DatagramReceiver {

@@ -50,8 +50,8 @@ export interface NativeEngine {
   datagrams(): number;
   /** Answers the datagram whose record began with `header`; the payload is copied. */
   answer(header: Uint8Array, payload: Uint8Array): void;
-  /** ICMP: port unreachable for UDP, host unreachable for an echo request. */
-  refuse(header: Uint8Array): void;
+  /** ICMP: `reason` 0 port, 1 network, 2 host unreachable, 3 prohibited, 4 too big, with the MTU of the path. */
+  refuse(header: Uint8Array, reason: number, mtu?: number): void;
   counters(): Readonly<Record<string, number>>;
   /** Ends the thread and closes the TUN. */
   close(): void;

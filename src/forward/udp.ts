@@ -4,7 +4,7 @@
  */
 import { formatEndpoint } from '../core/address.ts';
 import type { DatagramCarrier, DatagramReceiver, Traffic, UdpDatagram, UdpFlow } from '../core/datagram.ts';
-import type { FlowTuple } from '../core/flow.ts';
+import type { FlowTuple, RejectReason } from '../core/flow.ts';
 import { UDP_FLOWS_MAX, UDP_IDLE_MS, UDP_SWEEP_MS, UDP_UNANSWERED_IDLE_MS } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import { ruleFields } from '../policy/policy.ts';
@@ -78,7 +78,8 @@ export class UdpForwarder {
     this.#opened++;
     if (carrier === undefined) this.#refused++;
     this.#sweep ??= setInterval(() => this.#forgetIdle(), UDP_SWEEP_MS).unref();
-    return new Conversation(tuple, datagram, carrier);
+    const upstream = 'upstream' in verdict ? verdict.upstream : '';
+    return new Conversation(tuple, datagram, carrier, upstream);
   }
 
   #evict(): void {
@@ -114,10 +115,10 @@ class Conversation implements UdpFlow {
   #latest: UdpDatagram;
   #usedAt = 0;
 
-  constructor(tuple: FlowTuple, first: UdpDatagram, carrier: DatagramCarrier | undefined) {
+  constructor(tuple: FlowTuple, first: UdpDatagram, carrier: DatagramCarrier | undefined, upstream: string) {
     this.tuple = tuple;
     this.#latest = first;
-    this.#receiver = carrier?.open(this);
+    this.#receiver = carrier?.open(this, upstream);
   }
 
   accept(datagram: UdpDatagram, now: number): void {
@@ -145,7 +146,11 @@ class Conversation implements UdpFlow {
     this.#latest.answer(payload);
   }
 
-  refuse(): void {
-    this.#latest.refuse();
+  refuse(reason?: RejectReason): void {
+    this.#latest.refuse(reason);
+  }
+
+  tooBig(mtu: number): void {
+    this.#latest.tooBig(mtu);
   }
 }

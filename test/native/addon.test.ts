@@ -65,7 +65,9 @@ test('arguments of the wrong type or range are refused by name', () => {
   assert.throws(() => shared.reject(1, 9), /reason must be from 0 to 3/);
   assert.throws(() => shared.write(1, 'text' as unknown as Uint8Array), /chunk must be a Uint8Array/);
   assert.throws(() => shared.answer(new Uint8Array(47), new Uint8Array(1)), /header must be a datagram's/);
-  assert.throws(() => shared.refuse(new Uint8Array(48)), /header must be a datagram's/);
+  assert.throws(() => shared.refuse(new Uint8Array(48), 0), /header must be a datagram's/);
+  const header = Uint8Array.from({ length: 48 }, (_, at) => (at === 4 ? 1 : at === 5 ? 4 : 0));
+  assert.throws(() => shared.refuse(header, 5), /reason must be from 0 to 4/);
   assert.throws(() => shared.take('one' as unknown as number, 1), /flow must be a number/);
 });
 

@@ -97,6 +97,8 @@ function ask(relay: DnsRelay, id: number, { to = '192.0.2.53', bytes = 19 } = {}
   const datagram: UdpDatagram = {
     protocol: 'udp',
     family: 4,
+    whole: true,
+    tooBig() {},
     payload: question(id, bytes),
     source: { address: '198.18.0.1', port: 4000 },
     destination: { address: to, port: 53 },

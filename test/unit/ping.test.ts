@@ -34,6 +34,8 @@ function send(ping: Ping, destination: string): { fate: string } {
     payload: new Uint8Array(8),
     source: '198.18.0.1',
     destination,
+    identifier: 1,
+    tooBig() {},
     answer: () => (told.fate = 'answered'),
     refuse: () => (told.fate = 'unreachable'),
   };

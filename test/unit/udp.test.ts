@@ -13,6 +13,7 @@ const log = { debug() {}, info() {}, warn() {}, error() {} };
 class Sent implements UdpDatagram {
   readonly protocol = 'udp';
   readonly family = 4;
+  readonly whole = true;
   readonly source: { address: string; port: number };
   readonly destination: { address: string; port: number };
   readonly payload = Buffer.from('question');
@@ -29,6 +30,7 @@ class Sent implements UdpDatagram {
   refuse(): void {
     this.refusals++;
   }
+  tooBig(): void {}
 }
 
 /** Keeps what it is given. */

@@ -66,6 +66,7 @@ const TARGETS = {
         'limits.cc',
         'queues.cc',
         'reassembly.cc',
+        'datagram.cc',
         'credit.cc',
       ),
       join(root, 'native/ssh/credit.cc'),
