@@ -48,3 +48,23 @@ export interface Dialer {
    */
   dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial;
 }
+
+/** What became of a command, beside the bytes that it printed. */
+export interface CommandOutcome {
+  /** The beginning of what it printed to stderr. */
+  readonly errors: string;
+  /** Its exit status, once it is known. */
+  readonly status: number | undefined;
+}
+
+export interface CommandHandlers {
+  /** The server started it. The channel's bytes are its stdin and stdout; `outcome` fills as it runs. */
+  opened(channel: Channel, outcome: CommandOutcome): void;
+  failed(failure: DialFailure): void;
+}
+
+/** Something that runs commands on far ends, by the shell of the user there. */
+export interface Commander {
+  /** As `Dialer.dial`. Which bastion of a group runs it is chosen as for a flow. */
+  exec(command: string, handlers: CommandHandlers): Dial;
+}

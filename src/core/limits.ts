@@ -222,6 +222,9 @@ export const HEALTH_SICK_MS: number = 30 * SECOND_MS;
 /** Weight of a new sample in the smoothed round trip: four samples (20 s) take over most of it. */
 export const ROUND_TRIP_WEIGHT = 0.25;
 
+/** Bytes of what a command prints to stderr that are kept, for the log. */
+export const COMMAND_ERRORS_BYTES = 512;
+
 /** Bytes read at once of a connection that goes through a jump host: as much as two packets of a channel. */
 export const JUMP_BUFFER_BYTES: number = 64 * KIB;
 
@@ -243,6 +246,52 @@ export const UDP_UNANSWERED_IDLE_MS: number = 30 * SECOND_MS;
 
 /** Milliseconds between looks for UDP flows that are over. */
 export const UDP_SWEEP_MS: number = 5 * SECOND_MS;
+
+/** Sockets for UDP flows that leave directly, at once; the flow used longest ago gives way. Each takes a file
+ * descriptor. */
+export const DIRECT_FLOWS_MAX = 1024;
+
+/** Flows of one relay at once; fewer when the server allows it fewer file descriptors. */
+export const RELAY_FLOWS_MAX = 2048;
+
+/** Milliseconds that a datagram may wait in queues, here or on the bastion, beyond the way itself: a later one
+ * is worth less than nothing to a call or a game, and has been sent again by everything else. */
+export const RELAY_AGE_MS = 500;
+
+/** The same while the relay is being started, which takes three round trips and an interpreter. */
+export const RELAY_START_AGE_MS: number = 5 * SECOND_MS;
+
+/** Bytes of datagrams that may wait on either side; the oldest are dropped first. A quarter of a second at
+ * 20,000 datagrams of 200 bytes a second. */
+export const RELAY_QUEUE_BYTES: number = 1 * MIB;
+
+/** Bytes that are put into frames at once: as much as one packet of a channel holds. */
+export const RELAY_BATCH_BYTES: number = 32 * KIB;
+
+/** Milliseconds until an interpreter must have said that the relay runs, and bytes that a login shell may
+ * print before it. */
+export const RELAY_START_DEADLINE_MS: number = 10 * SECOND_MS;
+export const RELAY_GREETING_BYTES: number = 16 * KIB;
+
+/** Milliseconds between signs of life to a relay without traffic, and after which one that hears none ends:
+ * sshd itself may take hours to notice that we are gone. */
+export const RELAY_ALIVE_MS: number = 15 * SECOND_MS;
+export const RELAY_SILENCE_MS: number = 60 * SECOND_MS;
+
+/** Milliseconds without a flow after which the relay is ended. */
+export const RELAY_IDLE_MS: number = 60 * SECOND_MS;
+
+/** Milliseconds for which a server that cannot run the relay is not asked again, and between attempts after
+ * other failures. */
+export const RELAY_REFUSAL_MS: number = 60 * SECOND_MS;
+export const RELAY_RETRY_MS: number = 1 * SECOND_MS;
+
+/** Milliseconds for which the shortest way of a relay's bytes is remembered, twice over: clocks drift apart. */
+export const RELAY_DELAY_PERIOD_MS: number = 300 * SECOND_MS;
+
+/** Pings of one socket that wait for their answers at the relay, and milliseconds after which one is given up. */
+export const RELAY_PINGS_MAX = 64;
+export const RELAY_PING_MS: number = 10 * SECOND_MS;
 
 // --- DNS and ping ------------------------------------------------------------------------------
 

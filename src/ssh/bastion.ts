@@ -2,7 +2,7 @@
  * Hop 5 of 8 (docs/data-path.md): a dial becomes a channel of a live connection. Before it, src/forward
  * dialled; after it, channel.ts carries the bytes.
  */
-import type { Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
+import type { CommandHandlers, Commander, Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
 import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
 import {
@@ -99,7 +99,7 @@ const NO_BASTION: DialFailure = { reason: 'host-unreachable', message: 'the bast
 const STOPPED: DialFailure = { reason: 'network-unreachable', message: 'netproxy is stopping' };
 
 /** A bastion: keeps an SSH connection up, more of them under load, and dials through them. */
-export class Bastion implements Dialer {
+export class Bastion implements Dialer, Commander {
   #options: BastionOptions;
   readonly #backoff = new Backoff();
   readonly #targets: Targets;
@@ -174,6 +174,12 @@ export class Bastion implements Dialer {
 
   dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial {
     const dial = new PendingDial(target, origin, handlers, () => {});
+    this.adopt(dial);
+    return dial;
+  }
+
+  exec(command: string, handlers: CommandHandlers): Dial {
+    const dial = PendingDial.ofCommand(command, handlers);
     this.adopt(dial);
     return dial;
   }
@@ -270,7 +276,7 @@ export class Bastion implements Dialer {
   }
 
   #open(dial: PendingDial): void {
-    const known = this.#targets.known(dial.target);
+    const known = dial.command === undefined ? this.#targets.known(dial.target) : undefined;
     if (known !== undefined) {
       process.nextTick(() => dial.fail(known));
       return;

@@ -1,3 +1,4 @@
+import type { DialFailure } from '../core/dialer.ts';
 import type { Endpoint } from '../core/flow.ts';
 import { SSH_CHANNEL_PACKET_BYTES, SSH_CHANNEL_WINDOW_INITIAL_BYTES, SSH_SHARED_MS } from '../core/limits.ts';
 import { SshChannel } from './channel.ts';
@@ -9,7 +10,7 @@ import type { OpenFailure } from './open-failure.ts';
 import { OpenQueue } from './opens.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { OpenOutcomes } from './targets.ts';
-import { openDirect } from './ssh2.ts';
+import { openDirect, openSession } from './ssh2.ts';
 import type { ChannelEvents, OpenConfirmation, Protocol } from './ssh2.ts';
 
 /** An open that sshd has not answered; `dial` is undefined once nobody waits for it. */
@@ -17,8 +18,15 @@ interface Opening {
   /** Opens are answered in their order when the server answers at once. */
   readonly order: number;
   readonly target: Endpoint;
+  readonly isCommand: boolean;
   dial: PendingDial | undefined;
 }
+
+const NO_COMMANDS: DialFailure = {
+  reason: 'prohibited',
+  message: 'the bastion does not run commands',
+  upstream: true,
+};
 
 /**
  * Told of a refusal before the dial is; true when the dial has been taken elsewhere. `used` are the channels
@@ -34,6 +42,8 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   link: Link | undefined;
   readonly #slots: (Opening | SshChannel | undefined)[] = [];
   readonly #free: number[] = [];
+  /** Commands that the server was asked to run, by the number of their channel. */
+  readonly #commands = new Map<number, PendingDial>();
   readonly #queue = new OpenQueue();
   readonly #outcomes: OpenOutcomes | undefined;
   readonly #takeRefused: RefusalHandler | undefined;
@@ -90,12 +100,13 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   confirmed(id: number, info: OpenConfirmation): void {
     const opening = this.#slots[id];
     if (opening === undefined || opening instanceof SshChannel) return;
-    this.#outcomes?.confirmed(opening.target);
+    if (!opening.isCommand) this.#outcomes?.confirmed(opening.target);
     const dial = this.#answered(opening);
     const channel = new SshChannel(id, this, info);
     this.#slots[id] = channel;
     if (dial === undefined) channel.abort();
-    else dial.open(channel);
+    else if (dial.command === undefined) dial.open(channel);
+    else this.#run(dial, dial.command, channel);
     this.#sendNext();
   }
 
@@ -104,9 +115,11 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     if (opening === undefined || opening instanceof SshChannel) return;
     this.release(id);
     const failure = openFailure(reason, description);
-    this.#outcomes?.failed(opening.target, failure);
+    if (!opening.isCommand) this.#outcomes?.failed(opening.target, failure);
     const dial = this.#answered(opening);
-    if (dial !== undefined && this.#takeRefused?.(dial, failure, this.#usedBefore(opening)) !== true) {
+    if (dial?.command !== undefined) {
+      dial.fail({ ...NO_COMMANDS, message: `${NO_COMMANDS.message} (${failure.message})` });
+    } else if (dial !== undefined && this.#takeRefused?.(dial, failure, this.#usedBefore(opening)) !== true) {
       dial.fail(failure);
     }
     this.#sendNext();
@@ -114,6 +127,29 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
 
   data(id: number, data: Buffer): void {
     this.#channel(id)?.data(data);
+  }
+
+  errors(id: number, data: Buffer): void {
+    this.#channel(id)?.errors(data);
+  }
+
+  answered(id: number, done: boolean): void {
+    const dial = this.#commands.get(id);
+    const channel = this.#channel(id);
+    if (dial === undefined || channel === undefined) return;
+    this.#commands.delete(id);
+    dial.abandon = undefined;
+    if (done) {
+      dial.open(channel);
+      return;
+    }
+    channel.abort();
+    dial.fail(NO_COMMANDS);
+  }
+
+  exited(id: number, status: number): void {
+    const channel = this.#channel(id);
+    if (channel !== undefined) channel.outcome.status = status;
   }
 
   /** The application has closed its half, and native code has sent all before. */
@@ -135,6 +171,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   }
 
   closed(id: number): void {
+    this.answered(id, false);
     this.#channel(id)?.peerClosed();
   }
 
@@ -147,6 +184,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     const dials = this.#queue.drain();
     const slots = this.#slots.splice(0);
     this.#free.length = 0;
+    for (const dial of this.#commands.values()) dial.abandon = undefined;
     for (const slot of slots) {
       if (slot instanceof SshChannel) slot.lost();
       else if (slot?.dial !== undefined) {
@@ -154,6 +192,8 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
         dials.push(slot.dial);
       }
     }
+    dials.push(...this.#commands.values());
+    this.#commands.clear();
     return dials.filter((dial) => !dial.over);
   }
 
@@ -162,17 +202,32 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     return slot instanceof SshChannel ? slot : undefined;
   }
 
+  /** Asks the server to run a command in the channel; its answer is awaited. */
+  #run(dial: PendingDial, command: string, channel: SshChannel): void {
+    this.#commands.set(channel.id, dial);
+    dial.abandon = () => {
+      this.#commands.delete(channel.id);
+      channel.abort();
+    };
+    this.protocol.exec(channel.remoteId, command, true);
+  }
+
   #send(dial: PendingDial): void {
     const id = this.#free.pop() ?? this.#slots.length;
-    const opening: Opening = { order: this.#lastOrder++, target: dial.target, dial };
+    const isCommand = dial.command !== undefined;
+    const opening: Opening = { order: this.#lastOrder++, target: dial.target, isCommand, dial };
     const sentAt = performance.now();
     this.#slots[id] = opening;
     dial.abandon = () => {
       opening.dial = undefined;
-      this.#outcomes?.abandoned(opening.target, performance.now() - sentAt);
+      if (!isCommand) this.#outcomes?.abandoned(opening.target, performance.now() - sentAt);
       this.#queue.abandoned();
       this.#sendNext();
     };
+    if (isCommand) {
+      openSession(this.protocol, id, SSH_CHANNEL_WINDOW_INITIAL_BYTES, SSH_CHANNEL_PACKET_BYTES);
+      return;
+    }
     openDirect(
       this.protocol,
       id,

@@ -2,8 +2,12 @@
  * Hop 6 of 8 (docs/data-path.md): the bytes of one flow, both ways. Before it, bastion.ts opened the
  * channel; after it, packet-cipher.ts and transport.ts make and send packets.
  */
-import type { Channel, ChannelEnd } from '../core/dialer.ts';
-import { FLOW_SEND_HIGH_WATER_BYTES, SSH_CHANNEL_PACKET_BYTES } from '../core/limits.ts';
+import type { Channel, ChannelEnd, CommandOutcome } from '../core/dialer.ts';
+import {
+  COMMAND_ERRORS_BYTES,
+  FLOW_SEND_HIGH_WATER_BYTES,
+  SSH_CHANNEL_PACKET_BYTES,
+} from '../core/limits.ts';
 import type { ByteSink, ByteSource } from '../core/stream.ts';
 import type { Link } from './link.ts';
 import { SendCredit } from './send-credit.ts';
@@ -26,12 +30,17 @@ export interface ChannelHost {
   release(id: number): void;
 }
 
-/** A confirmed `direct-tcpip` channel. */
+/** A confirmed channel: `direct-tcpip`, or one in which a command runs. */
 export class SshChannel implements Channel {
   readonly id: number;
   readonly remoteId: number;
   /** Kept by the scheduler: true while the channel waits for its turn. */
   scheduled = false;
+  /** Of a command. */
+  readonly outcome: { errors: string; status: number | undefined } & CommandOutcome = {
+    errors: '',
+    status: undefined,
+  };
 
   readonly #host: ChannelHost;
   readonly #packetBytes: number;
@@ -139,6 +148,18 @@ export class SshChannel implements Channel {
     }
     this.#host.used(this.id);
     this.#invite(sink.write(data));
+  }
+
+  /** A command printed to stderr: its beginning is kept, the rest is dropped. */
+  errors(data: Buffer): void {
+    if (this.#sink === undefined || this.#link !== undefined) return;
+    if (!this.#receiveWindow.use(data.length)) {
+      this.abort();
+      return;
+    }
+    const room = COMMAND_ERRORS_BYTES - this.outcome.errors.length;
+    if (room > 0) this.outcome.errors += data.toString('latin1', 0, room);
+    if (!this.#lagging) this.#topUp();
   }
 
   /** Invites the far end to send more, unless the reader lags. */

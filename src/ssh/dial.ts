@@ -1,5 +1,9 @@
-import type { Channel, Dial, DialFailure, DialHandlers } from '../core/dialer.ts';
+import type { Channel, CommandHandlers, Dial, DialFailure, DialHandlers } from '../core/dialer.ts';
 import type { Endpoint } from '../core/flow.ts';
+import type { SshChannel } from './channel.ts';
+
+/** In the place of a target and an origin, for a command: it has none. */
+const NOWHERE: Endpoint = { address: '', port: 0 };
 
 /** What can take a dial over that was not answered yet. */
 export interface DialTaker {
@@ -16,6 +20,8 @@ export interface Resort extends DialTaker {
 export class PendingDial implements Dial {
   readonly target: Endpoint;
   readonly origin: Endpoint;
+  /** Set when it is a command that is to be run, and no target reached. */
+  readonly command: string | undefined;
   /** Set while an open is on its way: told when nobody waits for the answer any more. */
   abandon: (() => void) | undefined;
   /** None: it waits where it is. */
@@ -31,11 +37,22 @@ export class PendingDial implements Dial {
     origin: Endpoint,
     handlers: DialHandlers,
     ended: (dial: PendingDial) => void,
+    command?: string,
   ) {
+    this.command = command;
     this.target = target;
     this.origin = origin;
     this.#handlers = handlers;
     this.#ended = ended;
+  }
+
+  /** A dial that runs `command` instead of reaching a target. */
+  static ofCommand(command: string, { opened, failed }: CommandHandlers): PendingDial {
+    const handlers: DialHandlers = {
+      opened: (channel) => opened(channel, (channel as SshChannel).outcome),
+      failed,
+    };
+    return new PendingDial(NOWHERE, NOWHERE, handlers, () => {}, command);
   }
 
   /** Answered, failed or cancelled. */

@@ -2,7 +2,7 @@
  * Between hops 4 and 5 (docs/data-path.md) when an upstream is a group: which bastion a dial goes to, and
  * where it goes when that one cannot answer it any more.
  */
-import type { Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
+import type { CommandHandlers, Commander, Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
 import type { Endpoint } from '../core/flow.ts';
 import type { Log } from '../core/log.ts';
 import type { BastionStatus } from './bastion.ts';
@@ -30,7 +30,7 @@ export interface GroupOptions {
 const STOPPED: DialFailure = { reason: 'network-unreachable', message: 'netproxy is stopping' };
 
 /** Bastions of which any may carry a flow. */
-export class Group implements Dialer, DialTaker {
+export class Group implements Dialer, Commander, DialTaker {
   readonly #options: GroupOptions;
   readonly #held = new HeldDials();
   #choice: Choice<GroupMember>;
@@ -54,6 +54,12 @@ export class Group implements Dialer, DialTaker {
 
   dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial {
     const dial = new PendingDial(target, origin, handlers, () => {});
+    this.adopt(dial);
+    return dial;
+  }
+
+  exec(command: string, handlers: CommandHandlers): Dial {
+    const dial = PendingDial.ofCommand(command, handlers);
     this.adopt(dial);
     return dial;
   }

@@ -169,6 +169,8 @@ interface Handlers {
   CHANNEL_WINDOW_ADJUST: (p: Protocol, recipient: number, amount: number) => void;
   CHANNEL_EOF: (p: Protocol, recipient: number) => void;
   CHANNEL_CLOSE: (p: Protocol, recipient: number) => void;
+  CHANNEL_SUCCESS: (p: Protocol, recipient: number) => void;
+  CHANNEL_FAILURE: (p: Protocol, recipient: number) => void;
   CHANNEL_REQUEST: (p: Protocol, recipient: number, type: string, wantReply: boolean, data: unknown) => void;
   GLOBAL_REQUEST: (p: Protocol, name: string, wantReply: boolean, data: unknown) => void;
   REQUEST_SUCCESS: (p: Protocol, data: unknown) => void;
@@ -197,6 +199,8 @@ export interface Protocol {
     packetSize: number,
     to: { srcIP: string; srcPort: number; dstIP: string; dstPort: number },
   ): void;
+  session(id: number, window: number, packetSize: number): void;
+  exec(remoteId: number, command: string, wantReply: boolean): void;
   channelData(remoteId: number, data: Buffer): void;
   channelEOF(remoteId: number): void;
   channelClose(remoteId: number): void;
@@ -224,6 +228,12 @@ export interface ChannelEvents {
   confirmed(id: number, info: OpenConfirmation): void;
   refused(id: number, reason: number, description: string): void;
   data(id: number, data: Buffer): void;
+  /** Of a command: what it printed to stderr; a view, as the data is. */
+  errors(id: number, data: Buffer): void;
+  /** The server answered a request of ours on the channel. */
+  answered(id: number, done: boolean): void;
+  /** Of a command: it ended. */
+  exited(id: number, status: number): void;
   adjusted(id: number, bytes: number): void;
   eof(id: number): void;
   closed(id: number): void;
@@ -234,6 +244,8 @@ export interface ChannelEvents {
 /** Fields and methods of ssh2 that this file relies on; checked on every connection. */
 const PROTOCOL_METHODS = [
   'directTcpip',
+  'session',
+  'exec',
   'channelData',
   'channelEOF',
   'channelClose',
@@ -252,6 +264,8 @@ const HANDLER_NAMES = [
   'CHANNEL_WINDOW_ADJUST',
   'CHANNEL_EOF',
   'CHANNEL_CLOSE',
+  'CHANNEL_SUCCESS',
+  'CHANNEL_FAILURE',
   'CHANNEL_REQUEST',
   'GLOBAL_REQUEST',
   'REQUEST_SUCCESS',
@@ -305,6 +319,11 @@ export function openDirect(
   });
 }
 
+/** Sends a CHANNEL_OPEN for `session`, in which a command can be run, under our number `id`. */
+export function openSession(protocol: Protocol, id: number, window: number, packetSize: number): void {
+  protocol.session(CHANNEL_ID_BASE + id, window, packetSize);
+}
+
 /** Sends a chunk. ssh2 takes anything but a Buffer for a string. */
 export function sendData(protocol: Protocol, remoteId: number, chunk: Uint8Array): void {
   protocol.channelData(
@@ -336,8 +355,16 @@ export function routeChannels(protocol: Protocol, events: ChannelEvents): void {
     else own.CHANNEL_DATA(p, id, Buffer.from(data));
   };
   handlers.CHANNEL_EXTENDED_DATA = (p, id, data, type) => {
-    // A direct-tcpip channel has no extended data; should some come, it uses up window and is dropped.
-    if (id < CHANNEL_ID_BASE) own.CHANNEL_EXTENDED_DATA(p, id, Buffer.from(data), type);
+    if (id >= CHANNEL_ID_BASE) events.errors(id - CHANNEL_ID_BASE, data);
+    else own.CHANNEL_EXTENDED_DATA(p, id, Buffer.from(data), type);
+  };
+  handlers.CHANNEL_SUCCESS = (p, id) => {
+    if (id >= CHANNEL_ID_BASE) events.answered(id - CHANNEL_ID_BASE, true);
+    else own.CHANNEL_SUCCESS(p, id);
+  };
+  handlers.CHANNEL_FAILURE = (p, id) => {
+    if (id >= CHANNEL_ID_BASE) events.answered(id - CHANNEL_ID_BASE, false);
+    else own.CHANNEL_FAILURE(p, id);
   };
   handlers.CHANNEL_WINDOW_ADJUST = (p, id, bytes) => {
     if (id >= CHANNEL_ID_BASE) events.adjusted(id - CHANNEL_ID_BASE, bytes);
@@ -353,6 +380,7 @@ export function routeChannels(protocol: Protocol, events: ChannelEvents): void {
   };
   handlers.CHANNEL_REQUEST = (p, id, type, wantReply, data) => {
     if (id < CHANNEL_ID_BASE) return own.CHANNEL_REQUEST(p, id, type, wantReply, data);
+    if (type === 'exit-status') events.exited(id - CHANNEL_ID_BASE, Number(data));
     // sshd asks this way whether we live (ClientAliveInterval); any answer will do.
     const remote = events.remoteId(id - CHANNEL_ID_BASE);
     if (wantReply && remote !== undefined) p.channelFailure(remote);

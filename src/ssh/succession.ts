@@ -1,4 +1,4 @@
-import type { Dial, DialHandlers, Dialer } from '../core/dialer.ts';
+import type { CommandHandlers, Commander, Dial, DialHandlers, Dialer } from '../core/dialer.ts';
 import type { Endpoint } from '../core/flow.ts';
 import { SSH_DRAINING_MAX } from '../core/limits.ts';
 import { withFields } from '../core/log.ts';
@@ -13,7 +13,7 @@ import type { GroupMember } from './group.ts';
  * is given up. Until it is ready, new flows go where they went. Afterwards they go to the new one,
  * and those that are open end where they are.
  */
-export class Succession implements Dialer, GroupMember {
+export class Succession implements Dialer, Commander, GroupMember {
   /** The bastion's name in the configuration. */
   readonly name: string;
   readonly #log: Log;
@@ -90,6 +90,10 @@ export class Succession implements Dialer, GroupMember {
 
   dial(target: Endpoint, origin: Endpoint, handlers: DialHandlers): Dial {
     return this.#current.dial(target, origin, handlers);
+  }
+
+  exec(command: string, handlers: CommandHandlers): Dial {
+    return this.#current.exec(command, handlers);
   }
 
   /** New waits and bounds, from now on. */

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { changes } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
-import type { Dialer } from '../core/dialer.ts';
+import type { Commander, Dialer } from '../core/dialer.ts';
 import type { HeldAddresses } from '../core/held-addresses.ts';
 import type { Lookup } from '../core/lookup.ts';
 import type { OwnSockets } from '../core/own-sockets.ts';
@@ -54,7 +54,7 @@ export class Upstreams {
   readonly #groups = new Map<string, Group>();
   /** Out of the configuration; each is gone when its last flow has ended. */
   readonly #retired = new Set<Succession>();
-  readonly #dialers = new Map<string, Dialer>();
+  readonly #dialers = new Map<string, Dialer & Commander>();
   readonly #ready = Promise.withResolvers<string>();
   #config: Config;
 
@@ -89,7 +89,7 @@ export class Upstreams {
   }
 
   /** By the name that a verdict gives. */
-  get dialers(): ReadonlyMap<string, Dialer> {
+  get dialers(): ReadonlyMap<string, Dialer & Commander> {
     return this.#dialers;
   }
 
