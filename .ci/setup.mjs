@@ -275,6 +275,8 @@ function buildNative(part) {
 function buildDist() {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   quietly(runtime, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'src']);
+  // Programs that run on bastions.
+  for (const name of ['relay.py', 'relay.pl']) copyFileSync(join(root, 'src/relay', name), join(root, 'dist/relay', name));
 }
 
 // --- processes -----------------------------------------------------------------------------------

@@ -58,3 +58,13 @@ function addressFromBits(bits: bigint, family: Family): string {
   );
   return canonicalAddress(groups.join(':'), 6);
 }
+
+/** The 4 or 16 bytes of a canonical address. */
+export function addressBytes(address: string, family: Family): Buffer {
+  return Buffer.from(
+    addressBits(address, family)
+      .toString(16)
+      .padStart(BITS[family] / 4, '0'),
+    'hex',
+  );
+}

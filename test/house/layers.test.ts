@@ -19,6 +19,7 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
   dns: { may: ['core'], why: parts },
   ssh: { may: ['core'], why: parts },
   direct: { may: ['core'], why: parts },
+  relay: { may: ['core'], why: parts },
   containers: { may: ['core'], why: parts },
   kubernetes: { may: ['core'], why: parts },
   forward: {
@@ -48,6 +49,7 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
       'dns',
       'ssh',
       'direct',
+      'relay',
       'containers',
       'kubernetes',
       'forward',
