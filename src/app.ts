@@ -12,12 +12,14 @@ import { OwnSockets } from './core/own-sockets.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
 import { directDialer } from './direct/dialer.ts';
+import { DirectUdp } from './direct/udp.ts';
 import { lookup } from './dns/own/lookup.ts';
 import { DnsRelay } from './dns/relay.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Ping } from './forward/ping.ts';
+import { PingForwarder } from './forward/pings.ts';
 import { UdpForwarder } from './forward/udp.ts';
 import { diagnoseTun } from './netns/diagnose.ts';
 import { describe } from './netns/describe.ts';
@@ -28,6 +30,7 @@ import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
 import { LoopGuard } from './policy/loop.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
+import { Relays } from './relay/carrier.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
 import { judgeBastion, judgeBastions } from './upstreams/judge.ts';
 import { Upstreams } from './upstreams/upstreams.ts';
@@ -76,14 +79,21 @@ async function run(
   const forwarder = new Forwarder({ policy, ...carriers, log, now: () => performance.now() });
   const dns = new DnsRelay(policyDialer(policy, carriers));
   const ping = new Ping(policyDialer(policy, carriers));
-  const udp = new UdpForwarder({ policy, carriers: { dns }, log, now: () => performance.now() });
+  const now = (): number => performance.now();
+  const relay = new Relays({
+    ...{ upstreams: dialers, log, now },
+    pingOtherwise: (request) => ping.accept(request),
+  });
+  const directUdp = new DirectUdp({ native, mark: FWMARK, own });
+  const udp = new UdpForwarder({ policy, carriers: { dns, relay, direct: directUdp }, log, now });
+  const pings = new PingForwarder({ policy, relay, ping });
   const device = openTun(native, config.tun.name);
   const lost = Promise.withResolvers<never>();
   const engine = new Engine(native, device, config.tun.mtu, {
     flow: (flow) => forwarder.accept(flow),
     datagram: (datagram) => {
       if (datagram.protocol === 'udp') udp.accept(datagram);
-      else ping.accept(datagram);
+      else pings.accept(datagram);
     },
     deviceLost: () => lost.reject(new NetproxyError('TUN_LOST', `the TUN device ${device.name} was removed`)),
   });
@@ -100,7 +110,8 @@ async function run(
     const counters = {
       ...engine.counters(),
       ...memory,
-      udp: udp.counters,
+      udp: { ...udp.counters, directSockets: directUdp.sockets },
+      relays: relay.counters,
       dns: dns.counters,
       loops: policy.count,
       upstreams: upstreams.states,
@@ -166,6 +177,7 @@ async function run(
     reload.stop();
     engine.abortAll();
     udp.close();
+    relay.close();
     dns.close();
     await upstreams.stop();
     engine.close();

@@ -251,6 +251,9 @@ export const UDP_SWEEP_MS: number = 5 * SECOND_MS;
  * descriptor. */
 export const DIRECT_FLOWS_MAX = 1024;
 
+/** Bytes of one such flow that may wait for its socket; more are dropped, as a full device queue does. */
+export const DIRECT_DATAGRAMS_BYTES: number = 256 * KIB;
+
 /** Flows of one relay at once; fewer when the server allows it fewer file descriptors. */
 export const RELAY_FLOWS_MAX = 2048;
 

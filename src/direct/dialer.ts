@@ -4,11 +4,12 @@
  */
 import net from 'node:net';
 import type { DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
-import type { Endpoint, RejectReason } from '../core/flow.ts';
+import type { Endpoint } from '../core/flow.ts';
 import { DIRECT_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
 import type { Native } from '../core/native.ts';
 import type { OwnSockets } from '../core/own-sockets.ts';
 import { DirectChannel } from './channel.ts';
+import { reasonOf } from './reason.ts';
 
 export interface DirectOptions {
   readonly native: Pick<Native, 'connectTcp'>;
@@ -18,18 +19,9 @@ export interface DirectOptions {
   readonly timeoutMs: () => number;
 }
 
-/** What connect(2) failed with, as the application is to see it. */
-const REASONS: Readonly<Record<string, RejectReason>> = {
-  ECONNREFUSED: 'refused',
-  ENETUNREACH: 'network-unreachable',
-  // The filter, or a route, forbids it.
-  EACCES: 'prohibited',
-  EPERM: 'prohibited',
-};
-
 function failureOf(error: Error): DialFailure {
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  return { reason: REASONS[code] ?? 'host-unreachable', message: `connect: ${code || error.message}` };
+  return { reason: reasonOf(error), message: `connect: ${code || error.message}` };
 }
 
 /** The dialer; one buffer serves the reads of all its connections, each of which is dealt with at once. */

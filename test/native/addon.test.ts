@@ -58,6 +58,7 @@ test('arguments of the wrong type or range are refused by name', () => {
   assert.throws(call(native.connectTcp, '127.0.0.1', 0, 0, 0), /port must be from 1 to 65535/);
   assert.throws(call(native.connectTcp, 'not an address', 22, 0, 0), { code: 'EINVAL' });
   assert.throws(call(native.connectTcp, 22, 22, 0, 0), /address must be a string/);
+  assert.throws(call(native.openUdp, 5, 0), /family must be 4 or 6/);
   const Engine = native.Engine as unknown as new (...args: unknown[]) => unknown;
   assert.throws(() => new Engine('fd', 1500, () => {}), /fd must be a number/);
   assert.throws(() => new Engine(0, 100, () => {}), /mtu must be from 1280/);
