@@ -47,10 +47,10 @@ export class PendingDial implements Dial {
   }
 
   /** A dial that runs `command` instead of reaching a target. */
-  static ofCommand(command: string, { opened, failed }: CommandHandlers): PendingDial {
+  static ofCommand(command: string, told: CommandHandlers): PendingDial {
     const handlers: DialHandlers = {
-      opened: (channel) => opened(channel, (channel as SshChannel).outcome),
-      failed,
+      opened: (channel) => told.opened(channel, (channel as SshChannel).outcome),
+      failed: (failure) => told.failed(failure),
     };
     return new PendingDial(NOWHERE, NOWHERE, handlers, () => {}, command);
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { addressBytes } from '../../src/core/cidr.ts';
 import { RELAY_DELAY_PERIOD_MS, RELAY_GREETING_BYTES, RELAY_QUEUE_BYTES } from '../../src/core/limits.ts';
 import { Delay } from '../../src/relay/delay.ts';
