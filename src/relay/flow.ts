@@ -47,6 +47,7 @@ export abstract class RelayFlow {
   }
 }
 
+/** A UDP flow of the application. */
 export class UdpRelayFlow extends RelayFlow {
   readonly #flow: UdpFlow;
 

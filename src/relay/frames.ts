@@ -93,6 +93,7 @@ export function writeOpen(
   return at + bytes;
 }
 
+/** Flag 1 of `flags`: the sender wants to be told when it is too big for the path. */
 export function writeData(out: Buffer, at: number, flow: number, flags: number, payload: Uint8Array): number {
   const bytes = DATA_HEAD_BYTES + payload.length;
   head(out, at, bytes, DATA, flow);
