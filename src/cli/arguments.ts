@@ -48,10 +48,19 @@ const EVERY_FLAG: readonly Flag[] = [
   ...new Map([VERSION, ...COMMAND_NAMES.flatMap(flagsOf)].map((flag) => [flag.long, flag])).values(),
 ];
 
+/** A flag that may stand alone, with the value that it has then. */
+function withValue(arg: string, index: number, argv: readonly string[]): string {
+  const next = argv[index + 1];
+  if (!arg.startsWith('--') || (next !== undefined && !next.startsWith('-'))) return arg;
+  const id = EVERY_FLAG.find(({ long }) => `--${long}` === arg)?.id;
+  const bare = id && SETTINGS.get(id)?.bare;
+  return bare === undefined ? arg : `${arg}=${bare}`;
+}
+
 /** Reads the arguments after the program's name. Never throws; everything wrong is in `problems`. */
 export function parseArguments(argv: readonly string[]): Arguments {
   const { tokens } = parseArgs({
-    args: [...argv],
+    args: argv.map(withValue),
     strict: false,
     allowPositionals: true,
     tokens: true,

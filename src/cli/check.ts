@@ -10,17 +10,18 @@ export async function check(loaded: Loaded<Config>, commands: Commands, io: Io):
   const problems = await commands.check(loaded.config, io);
   if (problems.length > 0) throw new ProblemsError(problems);
   const described = describeConfig(loaded);
-  io.print(
-    io.json ? `${JSON.stringify({ valid: true, settings: described }, undefined, 2)}\n` : table(described),
-  );
+  const { warnings } = loaded;
+  const json = { valid: true, settings: described, warnings };
+  io.print(io.json ? `${JSON.stringify(json, undefined, 2)}\n` : table(described, warnings));
 }
 
-function table(described: readonly Described[]): string {
+function table(described: readonly Described[], warnings: Loaded<Config>['warnings']): string {
   const rows = described.map(({ key, value, origin }) => [key, shown(value), origin] as const);
   const width = (column: 0 | 1): number => Math.max(...rows.map((row) => row[column].length));
   const [keys, values] = [width(0), width(1)];
   const lines = rows.map(([key, value, origin]) => `${key.padEnd(keys)}  ${value.padEnd(values)}  ${origin}`);
-  return `${lines.join('\n')}\n\nThe configuration is valid.\n`;
+  const remarks = warnings.map(({ where, message }) => `warning ${where}: ${message}\n`).join('');
+  return `${lines.join('\n')}\n\n${remarks}The configuration is valid.\n`;
 }
 
 function shown(value: Described['value']): string {

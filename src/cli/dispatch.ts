@@ -103,11 +103,17 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     const { commands, io } = await prepare(shell, args, full);
     try {
       if (command === 'run') {
+        warn(io, full.warnings);
         return await run(full.config, commands, io, {
           files,
           read: async () => {
             files.clear();
+            const before = new Set(full.warnings.map(remark));
             full = await loadConfig(sources);
+            warn(
+              io,
+              full.warnings.filter((warning) => !before.has(remark(warning))),
+            );
             return full.config;
           },
           place: (error) => located(error, full.origins),
@@ -124,6 +130,14 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   const { commands, io } = await prepare(shell, args, host);
   await (command === 'plan' ? plan : release)(host.config, commands, io);
   return 0;
+}
+
+type Warnings = Loaded<HostConfig>['warnings'];
+
+const remark = ({ where, message }: Warnings[number]): string => `${where}: ${message}`;
+
+function warn(io: Io, warnings: Warnings): void {
+  for (const warning of warnings) io.log.warn({}, remark(warning));
 }
 
 /** The parts name what is wrong by its key; the operator wants the flag, variable or line that gave it. */

@@ -19,10 +19,17 @@ export interface BastionConfig {
   readonly keyboardInteractiveFile: string | undefined;
   /** None: those that have what they need, in the usual order. */
   readonly auth: readonly AuthMethod[];
-  readonly knownHostsFile: string;
+  readonly knownHostsFile: readonly string[];
+  /** The name that known_hosts has the server under, if it is not `host`. */
+  readonly hostKeyAlias: string | undefined;
   /** Name of the bastion that this one is reached through. */
   readonly jump: string | undefined;
   readonly maxConnections: number;
+  /** Milliseconds between keepalives, and how many in a row may go unanswered. */
+  readonly keepAlive: number;
+  readonly keepAliveMisses: number;
+  /** Milliseconds from connect(2) to the end of the login. */
+  readonly handshakeTimeout: number;
 }
 
 /** Which healthy bastion of a group a connect uses. */
@@ -52,8 +59,8 @@ export interface BastionCredentials {
   readonly agentSocket: string | undefined;
   readonly password: Secret<string> | undefined;
   readonly answers: Secret<readonly string[]> | undefined;
-  /** Text of the known_hosts file. */
-  readonly knownHosts: string;
+  /** Texts of the known_hosts files. */
+  readonly knownHosts: readonly { readonly file: string; readonly text: string }[];
 }
 
 export interface TunConfig {
@@ -105,6 +112,8 @@ export interface LogConfig {
 
 /** The effective configuration, frozen to its depth. */
 export interface Config extends HostConfig {
+  /** As written: `true`, `false` or a path. */
+  readonly sshConfig: string | undefined;
   /** At least one. */
   readonly bastions: readonly (BastionConfig & { readonly credentials: BastionCredentials })[];
   /** The first is the last resort. None: all bastions together, in their order. */

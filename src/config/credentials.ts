@@ -18,7 +18,7 @@ export interface CredentialPaths {
   readonly certificates: readonly Placed<string>[];
   readonly password: Placed<string> | undefined;
   readonly answers: Placed<string> | undefined;
-  readonly knownHosts: Placed<string> | undefined;
+  readonly knownHosts: readonly Placed<string>[];
 }
 
 /** What OpenSSH calls the certificate of a key (ssh(1), -i). */
@@ -69,7 +69,10 @@ export function readCredentials(
   const passphrases = paths.passphrases.flatMap((path) => line(path) ?? []);
   const password = line(paths.password);
   const answers = paths.answers === undefined ? undefined : read(paths.answers);
-  const knownHosts = paths.knownHosts === undefined ? undefined : read(paths.knownHosts);
+  const knownHosts = paths.knownHosts.flatMap((path) => {
+    const content = read(path);
+    return content === undefined ? [] : [{ file: path.value, text: content.toString('utf8') }];
+  });
   return {
     identities,
     passphrases,
@@ -77,7 +80,7 @@ export function readCredentials(
     agentSocket,
     password,
     answers: answers === undefined ? undefined : new Secret(linesOf(answers)),
-    knownHosts: knownHosts?.toString('utf8') ?? '',
+    knownHosts,
   };
 }
 

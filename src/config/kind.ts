@@ -118,17 +118,22 @@ export const file: Kind<string> = {
   },
 };
 
+/** Whether there is one, which is found by custom, or its path. */
+export function trueOrFile(what: string): Kind<string> {
+  return {
+    placeholder: 'true|FILE',
+    allowed: `true, false or the path of ${what}`,
+    words: ['true', 'false'],
+    parse(text) {
+      if (text === 'true' || text === 'false') return text;
+      if (!text.includes('/')) throw new BadValue('neither true nor false, nor a path with "/"');
+      return file.parse(text);
+    },
+  };
+}
+
 /** An SSH agent: whether there is one, or its socket. */
-export const agent: Kind<string> = {
-  placeholder: 'true|FILE',
-  allowed: 'true, false or the path of the socket of an agent',
-  words: ['true', 'false'],
-  parse(text) {
-    if (text === 'true' || text === 'false') return text;
-    if (!text.includes('/')) throw new BadValue('neither true nor false, nor a path with "/"');
-    return file.parse(text);
-  },
-};
+export const agent: Kind<string> = trueOrFile('the socket of an agent');
 
 /** A short name of ours, used in logs and metrics. */
 export const name: Kind<string> = {
@@ -240,15 +245,15 @@ export function interfaceAddress(family: 4 | 6): Kind<string> {
 
 /** What `ssh://user@host:port` says. */
 export interface BastionUrl {
-  readonly user: string;
+  readonly user: string | undefined;
   readonly host: string;
-  readonly port: number;
+  readonly port: number | undefined;
 }
 
 /** The port of SSH (RFC 4253 section 4.1). */
 export const SSH_PORT = 22;
 
-/** `ssh://user@host[:port]`. */
+/** `ssh://[user@]host[:port]`; whether the user may lack is for the caller to say. */
 export const bastionUrl: Kind<BastionUrl> = {
   placeholder: 'URL',
   allowed: 'ssh://USER@HOST or ssh://USER@HOST:PORT, with an IPv6 address in brackets',
@@ -267,7 +272,7 @@ export const bastionUrl: Kind<BastionUrl> = {
     }
     if (scheme === undefined) throw new BadValue('the scheme is missing', { hint: `Write ssh://${text}.` });
     if (scheme.toLowerCase() !== 'ssh') throw new BadValue(`the scheme "${scheme}" is not ssh`);
-    if (userInfo === '') {
+    if (at !== -1 && userInfo === '') {
       throw new BadValue('the user is missing', { hint: `Write ssh://USER@${rest.slice(at + 1)}.` });
     }
     const authority = /^(?:\[([^\]]*)\]|([^:/?#[\]]*))(?::([^/?#]*))?(\/?)(.*)$/s.exec(rest.slice(at + 1));
@@ -278,9 +283,9 @@ export const bastionUrl: Kind<BastionUrl> = {
     if (bracketed !== undefined && isIP(bracketed) !== 6)
       throw new BadValue('what is in brackets is not an IPv6 address');
     return {
-      user: user.parse(decodePercent(userInfo)),
+      user: at === -1 ? undefined : user.parse(decodePercent(userInfo)),
       host: bracketed ?? host.parse(plain ?? ''),
-      port: portText === undefined ? SSH_PORT : port.parse(portText),
+      port: portText === undefined ? undefined : port.parse(portText),
     };
   },
 };

@@ -11,57 +11,28 @@ import {
   SSH_OPEN_DEADLINE_MS,
   SSH_REKEY_INTERVAL_MS,
 } from '../core/limits.ts';
+import type { Setting } from './setting.ts';
 import * as kind from './kind.ts';
 import { upstreamName } from './rule-kind.ts';
 import { ruleRows } from './rule-settings.ts';
 import type { RuleSettingValues } from './rule-settings.ts';
-import type { BastionUrl, Kind } from './kind.ts';
+import type { BastionUrl } from './kind.ts';
 import type { AuthMethod, GroupPolicy, HostConfig, LogConfig } from './config.ts';
 
-/** The headings under which the help and the documentation list the settings, in order. */
-export const GROUPS = [
-  'Configuration',
-  'Bastion',
-  'Groups of bastions',
-  'Rules',
-  'Network',
-  'Flows',
-  'Logging',
-] as const;
-
-export interface Setting<T = unknown> {
-  /** Path in the configuration file; `bastions[].x` is `x` of each item. Absent: flag and environment only. */
-  readonly key?: string;
-  /** Long flag, without dashes. */
-  readonly flag?: string;
-  /** Short flag, without the dash. */
-  readonly short?: string;
-  readonly env?: string;
-  readonly kind: Kind<T>;
-  /** Several values: a list in the file, the flag again, commas in the environment. */
-  readonly list?: true;
-  /** Of a list: in the file, a single value stands for a list of one. */
-  readonly one?: true;
-  /** Of a list: the environment has it in one piece, which is divided later. */
-  readonly whole?: true;
-  /** As one would write it. Absent without `required`: unset. */
-  readonly default?: string;
-  /** What a bastion cannot do without. */
-  readonly required?: true;
-  /** The file named holds a secret: its contents are never printed. */
-  readonly secret?: true;
-  readonly group: (typeof GROUPS)[number];
-  /** One sentence. */
-  readonly description: string;
-}
+export { GROUPS } from './setting.ts';
+export type { Setting } from './setting.ts';
 
 const HOUR_MS = 3_600_000;
+const keepAlive = kind.duration(1000, HOUR_MS);
+const keepAliveMisses = kind.integer('COUNT', 1, 100, 'a number');
+const handshakeTimeout = kind.duration(1000, HOUR_MS);
 
 /** What each setting is once read; durations are milliseconds, and `local` is one item of its list. */
 export interface SettingValues extends RuleSettingValues {
   config: string;
   bastion: BastionUrl;
   jump: BastionUrl;
+  sshConfig: string;
   'bastions[].name': string;
   'bastions[].host': string;
   'bastions[].port': number;
@@ -75,7 +46,11 @@ export interface SettingValues extends RuleSettingValues {
   'bastions[].auth': AuthMethod;
   'bastions[].knownHostsFile': string;
   'bastions[].jump': string;
+  'bastions[].hostKeyAlias': string;
   'bastions[].maxConnections': number;
+  'bastions[].keepAlive': number;
+  'bastions[].keepAliveMisses': number;
+  'bastions[].handshakeTimeout': number;
   'groups[].name': string;
   'groups[].bastions': string;
   'groups[].policy': GroupPolicy;
@@ -138,6 +113,16 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     group: 'Bastion',
     description:
       'Bastions to go through in this order, as for "ssh -J", to each of those that --bastion names; they log in by the same flags and variables.',
+  },
+  sshConfig: {
+    key: 'sshConfig',
+    flag: 'ssh-config',
+    env: 'NETPROXY_SSH_CONFIG',
+    kind: kind.trueOrFile('ssh_config'),
+    bare: 'true',
+    group: 'Bastion',
+    description:
+      'Whether what a bastion lacks is taken from ssh_config, its host being looked up as by ssh: "true" for ~/.ssh/config and /etc/ssh/ssh_config, or one file.',
   },
   'bastions[].name': {
     key: 'bastions[].name',
@@ -244,15 +229,24 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     flag: 'known-hosts',
     env: 'NETPROXY_KNOWN_HOSTS_FILE',
     kind: kind.file,
+    list: true,
+    one: true,
     required: true,
     group: 'Bastion',
-    description: 'known_hosts file that the host key of the bastion must be in.',
+    description: 'known_hosts files, in one of which the host key of the bastion must be.',
+  },
+  'bastions[].hostKeyAlias': {
+    key: 'bastions[].hostKeyAlias',
+    kind: kind.host,
+    group: 'Bastion',
+    description: 'Name that the known_hosts files have the bastion under, if it is not that of "host".',
   },
   'bastions[].jump': {
     key: 'bastions[].jump',
     kind: kind.name,
     group: 'Bastion',
-    description: 'Name of the bastion that this one is reached through, which may have a "jump" of its own.',
+    description:
+      'Name of the bastion that this one is reached through, which may have a "jump" of its own; "none" leaves out that of ssh_config.',
   },
   'bastions[].maxConnections': {
     key: 'bastions[].maxConnections',
@@ -263,6 +257,24 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     group: 'Bastion',
     description:
       'Connections to the bastion at once, at most; further ones are made only while the others carry many flows.',
+  },
+  'bastions[].keepAlive': {
+    key: 'bastions[].keepAlive',
+    kind: keepAlive,
+    group: 'Bastion',
+    description: 'As "keepAlive" below, of this bastion alone.',
+  },
+  'bastions[].keepAliveMisses': {
+    key: 'bastions[].keepAliveMisses',
+    kind: keepAliveMisses,
+    group: 'Bastion',
+    description: 'As "keepAliveMisses" below, of this bastion alone.',
+  },
+  'bastions[].handshakeTimeout': {
+    key: 'bastions[].handshakeTimeout',
+    kind: handshakeTimeout,
+    group: 'Bastion',
+    description: 'As "handshakeTimeout" below, of this bastion alone.',
   },
   'groups[].name': {
     key: 'groups[].name',
@@ -411,7 +423,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     key: 'keepAlive',
     flag: 'keep-alive',
     env: 'NETPROXY_KEEP_ALIVE',
-    kind: kind.duration(1000, HOUR_MS),
+    kind: keepAlive,
     default: kind.durationText(SSH_KEEPALIVE_INTERVAL_MS),
     group: 'Flows',
     description: 'How often a bastion is asked whether it lives, also when nothing is sent.',
@@ -420,7 +432,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     key: 'keepAliveMisses',
     flag: 'keep-alive-misses',
     env: 'NETPROXY_KEEP_ALIVE_MISSES',
-    kind: kind.integer('COUNT', 1, 100, 'a number'),
+    kind: keepAliveMisses,
     default: String(SSH_KEEPALIVE_MISSES),
     group: 'Flows',
     description:
@@ -430,7 +442,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     key: 'handshakeTimeout',
     flag: 'handshake-timeout',
     env: 'NETPROXY_HANDSHAKE_TIMEOUT',
-    kind: kind.duration(1000, HOUR_MS),
+    kind: handshakeTimeout,
     default: kind.durationText(SSH_HANDSHAKE_DEADLINE_MS),
     group: 'Flows',
     description: 'How long a connection to a bastion may take from its first packet to the end of the login.',

@@ -53,6 +53,11 @@ export class KnownHosts {
     return KnownHosts.parse(text, file);
   }
 
+  /** All of several. */
+  static of(all: readonly KnownHosts[]): KnownHosts {
+    return new KnownHosts(all.flatMap((each) => each.#entries));
+  }
+
   /** Parses the text of a file; `file` is its name in messages. All bad lines are named at once. */
   static parse(text: string, file: string): KnownHosts {
     const entries: Entry[] = [];

@@ -13,7 +13,7 @@ export function loginOf(bastion: JudgedBastion, wrong: Wrong): Login {
 }
 
 export function knownHostsOf(bastion: JudgedBastion): KnownHosts {
-  return KnownHosts.parse(bastion.credentials.knownHosts, bastion.knownHostsFile);
+  return KnownHosts.of(bastion.credentials.knownHosts.map(({ file, text }) => KnownHosts.parse(text, file)));
 }
 
 /** Judges the keys, certificates and known_hosts of all bastions. Touches no network. */

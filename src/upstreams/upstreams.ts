@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { changes } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
+import { SSH_PORT } from '../config/kind.ts';
 import type { Commander, Dialer } from '../core/dialer.ts';
 import type { HeldAddresses } from '../core/held-addresses.ts';
 import type { Lookup } from '../core/lookup.ts';
@@ -44,8 +45,8 @@ export interface UpstreamState extends Pick<BastionStatus, 'state' | 'reason'> {
 type Settings = Config['bastions'][number];
 
 /** Settings that a connection is made with, and among them those that say which server is the right one. */
-const CONNECTION = /^(bastions\[0\]\.(?!(name|maxConnections)$)|keepAlive|handshakeTimeout|rekeyInterval)/;
-const TRUST = /^bastions\[0\]\.(host|port|knownHostsFile)$/;
+const CONNECTION = /^(bastions\[0\]\.(?!(name|maxConnections)$)|rekeyInterval$)/;
+const TRUST = /^bastions\[0\]\.(host|port|hostKeyAlias|knownHostsFile)$/;
 
 /** Every bastion of the configuration, connected, and the groups of them. */
 export class Upstreams {
@@ -253,15 +254,14 @@ export class Upstreams {
 
   /** How the server is reached, through another bastion or by a socket of the namespace. */
   #way(
-    config: Config,
-    { host, port, jump }: Settings,
+    { host, port, jump, keepAlive, keepAliveMisses }: Settings,
     addresses: Addresses | undefined,
   ): Pick<BastionOptions, 'endpoints' | 'socketFactory' | 'through' | 'onWanted'> {
     const { native, held, own } = this.#connection;
     if (jump === undefined) {
       return {
         endpoints: () => addresses!.get(),
-        socketFactory: markedSockets(native, FWMARK, config.keepAlive * config.keepAliveMisses, held, own),
+        socketFactory: markedSockets(native, FWMARK, keepAlive * keepAliveMisses, held, own),
       };
     }
     // Looked for each time, since it may come and go with the configuration.
@@ -282,9 +282,10 @@ export class Upstreams {
     const { log, engine } = this.#connection;
     return {
       name: settings.name,
-      ...this.#way(config, settings, addresses),
-      hostName: settings.host,
-      port: settings.port,
+      ...this.#way(settings, addresses),
+      hostName: settings.hostKeyAlias ?? settings.host,
+      // As for ssh, an alias stands for the server at this very port.
+      port: settings.hostKeyAlias === undefined ? settings.port : SSH_PORT,
       user: settings.user,
       login: loginOf(settings, (_key, error) => {
         throw error;
@@ -295,9 +296,9 @@ export class Upstreams {
       connectHoldMs: config.connectHold,
       dialTimeoutMs: config.dialTimeout,
       maxConnections: settings.maxConnections,
-      keepAliveMs: config.keepAlive,
-      keepAliveMisses: config.keepAliveMisses,
-      handshakeTimeoutMs: config.handshakeTimeout,
+      keepAliveMs: settings.keepAlive,
+      keepAliveMisses: settings.keepAliveMisses,
+      handshakeTimeoutMs: settings.handshakeTimeout,
       rekeyIntervalMs: config.rekeyInterval,
       // While another bastion works, one that lets nobody in is no reason to end.
       persistent: true,

@@ -108,6 +108,34 @@ test('--jump goes through a list of hops, whose credentials are those of the oth
   await echoes(1024 * 1024);
 });
 
+test('an alias of ssh_config is enough: hops, users, keys and host keys are found there', async () => {
+  const [first] = inner as [Sshd];
+  const file = join(world.sshd.directory, 'ssh_config');
+  const host = (alias: string, sshd: Sshd, more = ''): string => `Host ${alias}
+  HostName ${sshd.address}
+  Port ${sshd.port}
+  User ${sshd.user}
+  IdentityFile ${sshd.clientKeyFile}
+  UserKnownHostsFile ${sshd.knownHostsFile}
+  StrictHostKeyChecking no
+${more}`;
+  writeFileSync(file, host('prod', first, '  ProxyJump gate\n') + host('gate', world.sshd));
+  const flags = ['--bastion', 'ssh://prod', '--ssh-config', file];
+  netproxy = world.bare(flags);
+  await netproxy.ready();
+  assert.match(netproxy.stdout, /-> main \(connected to \S+ port 2301 through gate\)/);
+  await echoes(1024 * 1024);
+  assert.match(netproxy.stderr, /ssh_config:7:3 StrictHostKeyChecking: .*not taken over/);
+  const checked = await world.command('check', ...flags);
+  assert.match(checked, new RegExp(`bastions\\[0\\]\\.host +${first.address} +${file}:2:3`));
+  assert.match(checked, new RegExp(`bastions\\[1\\]\\.name +gate +${file}:8:3`));
+  assert.match(checked, /warning \S+:7:3 StrictHostKeyChecking: "no" is not taken over/);
+  // The file is watched as the others are.
+  writeFileSync(file, readFileSync(file, 'utf8').replace('StrictHostKeyChecking no', 'ConnectTimeout 9'));
+  await said('bastions[0].handshakeTimeout');
+  await said('new flows go to the new connection');
+});
+
 test('the host key of an inner hop is checked, and a wrong one named by the address of that hop', async () => {
   const hosts = join(inner[0]!.directory, 'wrong_hosts');
   const other = readFileSync(`${inner[1]!.hostKeyFile}.pub`, 'utf8');

@@ -110,7 +110,7 @@ test('what is wrong with a way is told with the way', async () => {
       {},
       /:3:\d+ bastions\[1\]\.jump \| found "egde", which is no bastion; allowed: edge \| Did you mean edge\?/,
     ],
-    [file('name: only, jump: none'), {}, /found "none", .*allowed: the name of another bastion \|/],
+    [file('name: only, jump: other'), {}, /found "other", .*allowed: the name of another bastion \|/],
     [file('name: a'), { NETPROXY_JUMP: 'u@edge' }, /NETPROXY_JUMP \| found without --bastion/],
     ['', { NETPROXY_BASTION: 'ssh://u@h', NETPROXY_JUMP: 'edge' }, /NETPROXY_JUMP \| .*the user is missing/],
     [

@@ -143,7 +143,7 @@ describe('URLs of bastions', () => {
         assert.deepEqual(kind.bastionUrl.parse(url), {
           user,
           host: host.replace(/^\[|\]$/g, ''),
-          port: port ?? 22,
+          port: port ?? undefined,
         });
       }),
     );
@@ -153,7 +153,6 @@ describe('URLs of bastions', () => {
     refused(kind.bastionUrl, [
       'bastion.example',
       'u@h',
-      'ssh://h',
       'ssh://@h',
       'ssh://u@',
       'ssh://u@:22',

@@ -87,16 +87,21 @@ describe('a configuration in order', () => {
       passwordFile: undefined,
       keyboardInteractiveFile: undefined,
       auth: [],
-      knownHostsFile: '/hosts',
+      knownHostsFile: ['/hosts'],
+      hostKeyAlias: undefined,
       jump: undefined,
       maxConnections: 4,
+      keepAlive: 5_000,
+      keepAliveMisses: 2,
+      handshakeTimeout: 15_000,
     });
     assert.equal(credentials.identities[0]?.contents.reveal().toString(), 'PRIVATE-KEY-BYTES');
     assert.equal(credentials.identities[0].certificate, undefined);
     assert.deepEqual(credentials.passphrases, []);
-    assert.equal(credentials.knownHosts, 'h ssh-ed25519 AAAA\n');
+    assert.deepEqual(credentials.knownHosts, [{ file: '/hosts', text: 'h ssh-ed25519 AAAA\n' }]);
     const { bastions: _, ...host } = config;
     assert.deepEqual(host, {
+      sshConfig: undefined,
       tun: { name: 'tun0', mtu: 1500, address4: '198.18.0.1/30', address6: 'fd6e:7072::1/126' },
       local: [],
       captured: [],
