@@ -9,6 +9,7 @@ import { setting } from './settings.ts';
 import type { SettingId, SettingValues } from './settings.ts';
 import { SshHosts } from './ssh-config/hosts.ts';
 import type { Warning } from './ssh-config/host.ts';
+import { readAlgorithms, WAYS_TO_KNOW, WAYS_TO_KNOW_TEXT } from './trust.ts';
 import { urlItems } from './urls.ts';
 
 /** A bastion as it was read; without `complete`, its files are not. */
@@ -93,10 +94,16 @@ function readBastion(
   const passphrases = list('bastions[].identityPassphraseFile');
   const certificates = list('bastions[].certificateFile');
   const knownHosts = list('bastions[].knownHostsFile');
+  const hostKeys = list('bastions[].hostKeys');
   const auth = list('bastions[].auth');
   if (complete && !WAYS_IN.some((id) => reader.given(id, given) !== undefined)) {
     const more = ` of a private key, or ${WAYS_IN_TEXT}`;
     reader.missing('bastions[].identityFile', where, 'identityFile', more);
+  }
+  // A flag without its value has been reported already.
+  const knows = (id: SettingId): boolean => reader.flagged(id) || (reader.given(id, given) ?? []).length > 0;
+  if (complete && !WAYS_TO_KNOW.some(knows)) {
+    reader.missing('bastions[].knownHostsFile', where, 'knownHostsFile', `, or ${WAYS_TO_KNOW_TEXT}`);
   }
   const bastion: BastionConfig = {
     name: value('bastions[].name'),
@@ -112,6 +119,9 @@ function readBastion(
     auth: values(auth),
     knownHostsFile: values(knownHosts),
     hostKeyAlias: value('bastions[].hostKeyAlias'),
+    hostKeys: values(hostKeys),
+    tofu: value('bastions[].tofu'),
+    algorithms: readAlgorithms(list),
     jump: jumpOf(value('bastions[].jump')),
     maxConnections: value('bastions[].maxConnections'),
     keepAlive: own('bastions[].keepAlive', 'keepAlive'),
@@ -132,6 +142,7 @@ function readBastion(
       password: one('bastions[].passwordFile', bastion.passwordFile),
       answers: one('bastions[].keyboardInteractiveFile', bastion.keyboardInteractiveFile),
       knownHosts,
+      hostKeys,
     },
     agentSocket(reader, bastion.agent, at('bastions[].agent')),
     reader.files('CREDENTIAL_UNREADABLE'),

@@ -10,6 +10,7 @@ const FILES: Readonly<Record<string, string>> = {
   password: 'passwordFile',
   answers: 'keyboardInteractiveFile',
   knownHosts: 'knownHostsFile',
+  pins: 'hostKeys',
 };
 
 /**
@@ -30,7 +31,8 @@ function compare(before: unknown, after: unknown, path: string, found: Set<strin
   } else if (Array.isArray(a) && Array.isArray(b) && a.length === b.length) {
     for (const [index, item] of a.entries()) compare(item, b[index], `${path}[${index}]`, found);
   } else if (isRecord(a) && isRecord(b)) {
-    for (const key of new Set([...Object.keys(a), ...Object.keys(b)]))
+    // Where a value stands makes no difference.
+    for (const key of new Set([...Object.keys(a), ...Object.keys(b)].filter((each) => each !== 'where')))
       compare(a[key], b[key], path === '' ? key : `${path}.${key}`, found);
   } else {
     found.add(named(path));

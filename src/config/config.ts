@@ -1,3 +1,4 @@
+import type { Algorithms } from '../core/algorithms.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Rule } from '../policy/rule.ts';
 
@@ -22,6 +23,11 @@ export interface BastionConfig {
   readonly knownHostsFile: readonly string[];
   /** The name that known_hosts has the server under, if it is not `host`. */
   readonly hostKeyAlias: string | undefined;
+  /** Keys and fingerprints, of which any will do. */
+  readonly hostKeys: readonly string[];
+  /** File of trust on first use. */
+  readonly tofu: string | undefined;
+  readonly algorithms: Algorithms;
   /** Name of the bastion that this one is reached through. */
   readonly jump: string | undefined;
   readonly maxConnections: number;
@@ -61,6 +67,8 @@ export interface BastionCredentials {
   readonly answers: Secret<readonly string[]> | undefined;
   /** Texts of the known_hosts files. */
   readonly knownHosts: readonly { readonly file: string; readonly text: string }[];
+  /** The host keys again, with their places. */
+  readonly pins: readonly { readonly text: string; readonly where: string }[];
 }
 
 export interface TunConfig {

@@ -19,6 +19,7 @@ export interface CredentialPaths {
   readonly password: Placed<string> | undefined;
   readonly answers: Placed<string> | undefined;
   readonly knownHosts: readonly Placed<string>[];
+  readonly hostKeys: readonly Placed<string>[];
 }
 
 /** What OpenSSH calls the certificate of a key (ssh(1), -i). */
@@ -81,6 +82,7 @@ export function readCredentials(
     password,
     answers: answers === undefined ? undefined : new Secret(linesOf(answers)),
     knownHosts,
+    pins: paths.hostKeys.map(({ value, where }) => ({ text: value, where })),
   };
 }
 

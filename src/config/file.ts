@@ -84,8 +84,12 @@ function keysByParent(): Map<string, Map<string, SettingId | 'map' | 'list'>> {
     const parent = dot === -1 ? '' : key.slice(0, dot);
     const children = parents.get(parent) ?? new Map<string, SettingId | 'map' | 'list'>();
     parents.set(parent, children.set(key.slice(dot + 1), id));
-    if (parent.endsWith('[]')) parents.get('')?.set(parent.slice(0, -2), 'list');
-    else if (parent !== '') parents.get('')?.set(parent, 'map');
+    if (parent === '') continue;
+    // A map of its own within an item of a list: its list comes first in the table.
+    const [list, inner] = parent.split('[].');
+    if (inner !== undefined) parents.get(`${list}[]`)?.set(inner, 'map');
+    else if (parent.endsWith('[]')) parents.get('')?.set(parent.slice(0, -2), 'list');
+    else parents.get('')?.set(parent, 'map');
   }
   return parents;
 }
@@ -114,7 +118,7 @@ class Walker {
       if (target === undefined) {
         this.#unknown(at, inner, key, parent, known);
       } else if (target === 'map') {
-        this.map(value, key, inner);
+        this.map(value, parent === '' ? key : `${parent}.${key}`, inner, given);
       } else if (target === 'list') {
         this.itemList(value, inner);
       } else {

@@ -31,7 +31,7 @@ export interface Sources extends ReaderSources {
 }
 
 /** A bastion with all of its files that could be read. */
-export type JudgedBastion = Pick<BastionConfig, 'auth'> & {
+export type JudgedBastion = Pick<BastionConfig, 'auth' | 'host' | 'port' | 'hostKeyAlias' | 'tofu'> & {
   readonly credentials: BastionCredentials;
 };
 
@@ -189,9 +189,9 @@ class Loader {
   async judge({ bastions, whole }: ReadBastions): Promise<void> {
     const { judge } = this.#sources;
     if (judge === undefined || this.#reader.problems.length === 0) return;
-    for (const [index, { credentials, auth }] of bastions.entries()) {
+    for (const [index, { credentials, ...bastion }] of bastions.entries()) {
       if (credentials === undefined) continue;
-      for (const problem of await judge({ credentials, auth })) {
+      for (const problem of await judge({ ...bastion, credentials })) {
         if (!whole.has(index) && FOLLOWING.has(problem.code)) continue;
         const where = `bastions[${index}].${problem.where}`;
         this.#reader.problems.push(placed({ ...problem, where }, this.#reader.origins));

@@ -16,6 +16,8 @@ import * as kind from './kind.ts';
 import { upstreamName } from './rule-kind.ts';
 import { ruleRows } from './rule-settings.ts';
 import type { RuleSettingValues } from './rule-settings.ts';
+import { trustRows } from './trust-settings.ts';
+import type { TrustSettingValues } from './trust-settings.ts';
 import type { BastionUrl } from './kind.ts';
 import type { AuthMethod, GroupPolicy, HostConfig, LogConfig } from './config.ts';
 
@@ -28,7 +30,7 @@ const keepAliveMisses = kind.integer('COUNT', 1, 100, 'a number');
 const handshakeTimeout = kind.duration(1000, HOUR_MS);
 
 /** What each setting is once read; durations are milliseconds, and `local` is one item of its list. */
-export interface SettingValues extends RuleSettingValues {
+export interface SettingValues extends RuleSettingValues, TrustSettingValues {
   config: string;
   bastion: BastionUrl;
   jump: BastionUrl;
@@ -44,9 +46,7 @@ export interface SettingValues extends RuleSettingValues {
   'bastions[].passwordFile': string;
   'bastions[].keyboardInteractiveFile': string;
   'bastions[].auth': AuthMethod;
-  'bastions[].knownHostsFile': string;
   'bastions[].jump': string;
-  'bastions[].hostKeyAlias': string;
   'bastions[].maxConnections': number;
   'bastions[].keepAlive': number;
   'bastions[].keepAliveMisses': number;
@@ -224,23 +224,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     description:
       'Methods to log in by, in order; unset, those that have what they need, in the order of the words.',
   },
-  'bastions[].knownHostsFile': {
-    key: 'bastions[].knownHostsFile',
-    flag: 'known-hosts',
-    env: 'NETPROXY_KNOWN_HOSTS_FILE',
-    kind: kind.file,
-    list: true,
-    one: true,
-    required: true,
-    group: 'Bastion',
-    description: 'known_hosts files, in one of which the host key of the bastion must be.',
-  },
-  'bastions[].hostKeyAlias': {
-    key: 'bastions[].hostKeyAlias',
-    kind: kind.host,
-    group: 'Bastion',
-    description: 'Name that the known_hosts files have the bastion under, if it is not that of "host".',
-  },
+  ...trustRows,
   'bastions[].jump': {
     key: 'bastions[].jump',
     kind: kind.name,

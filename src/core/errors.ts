@@ -34,6 +34,9 @@ export type ErrorCode =
   | 'HOST_KEY_UNKNOWN'
   | 'HOST_KEY_MISMATCH'
   | 'HOST_KEY_REVOKED'
+  | 'HOST_CERTIFICATE_REFUSED'
+  | 'TOFU_UNWRITABLE'
+  | 'KEYSCAN_FAILED'
   | 'KEY_UNREADABLE'
   | 'KEY_INVALID'
   | 'KEY_PASSPHRASE_MISSING'
@@ -117,19 +120,36 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   },
   HOST_KEY_UNKNOWN: {
     exit: EXIT_USAGE,
-    meaning: 'known_hosts has no key for the bastion.',
-    hint: "Compare the fingerprint with the bastion's own (ssh-keygen -lf on the bastion), then add its key to the known_hosts file.",
+    meaning: 'Neither known_hosts nor hostKeys has a key for the bastion.',
+    hint: "Compare the fingerprint with the bastion's own (ssh-keygen -lf on the bastion), then add its key to the known_hosts file or to hostKeys.",
   },
   HOST_KEY_MISMATCH: {
     exit: EXIT_USAGE,
     meaning:
-      'The bastion presented another host key than known_hosts has: it was reinstalled, or somebody else answers.',
-    hint: "Ask the bastion's operator for the new fingerprint; only if it is the one presented, replace the named line.",
+      'The bastion presented another host key than the known one: it was reinstalled, or somebody else answers.',
+    hint: "Ask the bastion's operator for the new fingerprint; only if it is the one presented, replace what is named.",
   },
   HOST_KEY_REVOKED: {
     exit: EXIT_USAGE,
-    meaning: 'The bastion presented a host key that known_hosts marks as revoked.',
+    meaning:
+      'The bastion presented a host key that known_hosts marks as revoked, or a certificate by such a key.',
     hint: 'Do not connect; the bastion needs a new host key.',
+  },
+  HOST_CERTIFICATE_REFUSED: {
+    exit: EXIT_USAGE,
+    meaning:
+      'The bastion presented a host certificate that is expired, for other names or by another authority, or none, where known_hosts has an authority for it and no key.',
+    hint: 'Have the host key signed again for the name by which netproxy calls the bastion ("ssh-keygen -h -n NAME"), or correct the @cert-authority line.',
+  },
+  TOFU_UNWRITABLE: {
+    exit: EXIT_USAGE,
+    meaning: 'The file of "tofu" has no key for the bastion, and none can be written to it.',
+    hint: 'Mount the directory of the file, writable for the user that netproxy runs as; or put the key in by hand.',
+  },
+  KEYSCAN_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning: '"netproxy keyscan" had no answer from a server.',
+    hint: 'Check the name and the port, and that this network namespace has a way to the server.',
   },
   KEY_UNREADABLE: {
     exit: EXIT_USAGE,

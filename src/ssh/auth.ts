@@ -6,7 +6,8 @@ import type { Attempt } from './auth-refusal.ts';
 import { certificateAlgorithm } from './certificate.ts';
 import { agentOffers } from './login.ts';
 import type { AuthMethod, Login, Offer } from './login.ts';
-import type { AuthEvents, Question } from './ssh2.ts';
+import type { Question } from './protocol.ts';
+import type { AuthEvents } from './ssh2.ts';
 import { printable } from './terminal.ts';
 import { wireString, wireUint32 } from './wire.ts';
 

@@ -2,6 +2,7 @@
  * Hop 5 of 8 (docs/data-path.md): a dial becomes a channel of a live connection. Before it, src/forward
  * dialled; after it, channel.ts carries the bytes.
  */
+import type { Algorithms } from '../core/algorithms.ts';
 import type { CommandHandlers, Commander, Dial, DialFailure, DialHandlers, Dialer } from '../core/dialer.ts';
 import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
@@ -24,8 +25,8 @@ import { CertificateWatch } from './certificate-watch.ts';
 import { PendingDial } from './dial.ts';
 import type { DialTaker } from './dial.ts';
 import { HeldDials } from './held.ts';
-import { hostKeyError } from './host-key-error.ts';
-import type { KnownHosts } from './known-hosts.ts';
+import { judgeHostKey } from './host-key-error.ts';
+import type { HostTrust } from './host-trust.ts';
 import type { Login } from './login.ts';
 import { Pool } from './pool.ts';
 import { Session } from './session.ts';
@@ -54,7 +55,9 @@ export interface BastionOptions {
   readonly port: number;
   readonly user: string;
   readonly login: Login;
-  readonly knownHosts: KnownHosts;
+  readonly knownHosts: HostTrust;
+  /** Unset: the usual. */
+  readonly algorithms?: Algorithms;
   readonly socketFactory: SocketFactory;
   /** Name of the bastion that its connection goes through, if it does. */
   readonly through?: string;
@@ -89,6 +92,10 @@ const FATAL_CODES: ReadonlySet<string> = new Set([
   'HOST_KEY_UNKNOWN',
   'HOST_KEY_MISMATCH',
   'HOST_KEY_REVOKED',
+  'HOST_CERTIFICATE_REFUSED',
+  'TOFU_UNWRITABLE',
+  'KNOWN_HOSTS_UNREADABLE',
+  'KNOWN_HOSTS_INVALID',
   'SSH_AUTH_REFUSED',
   'CERTIFICATE_EXPIRED',
   'SSH_CRYPTO_MISSING',
@@ -218,8 +225,7 @@ export class Bastion implements Dialer, Commander {
     if (hostName !== this.#options.hostName || port !== this.#options.port) return true;
     return this.#pool.sessions.every(
       ({ hostKey: blob }) =>
-        blob === undefined ||
-        hostKeyError(knownHosts.check(hostName, port, blob), hostName, port, blob) === undefined,
+        blob === undefined || judgeHostKey(knownHosts, hostName, port, blob).error === undefined,
     );
   }
 

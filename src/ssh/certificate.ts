@@ -40,7 +40,8 @@ const KEY_FIELDS: ReadonlyMap<string, number> = new Map([
   ['sk-ecdsa-sha2-nistp256@openssh.com', 3],
 ]);
 
-const SUFFIX = '-cert-v01@openssh.com';
+/** Ends the names of types and algorithms with a certificate. */
+export const CERTIFICATE_SUFFIX = '-cert-v01@openssh.com';
 const PURPOSES: ReadonlyMap<number, Certificate['purpose']> = new Map([
   [1, 'user'],
   [2, 'host'],
@@ -51,13 +52,13 @@ const UINT64_MAX = 0xffff_ffff_ffff_ffffn;
 /** The name of the certificate that goes with an algorithm or type of key. */
 export function certificateAlgorithm(algorithm: string): string {
   return algorithm.endsWith('@openssh.com')
-    ? algorithm.replace(/@openssh\.com$/, SUFFIX)
-    : `${algorithm}${SUFFIX}`;
+    ? algorithm.replace(/@openssh\.com$/, CERTIFICATE_SUFFIX)
+    : `${algorithm}${CERTIFICATE_SUFFIX}`;
 }
 
 /** Whether a blob is that of a certificate, judged by its type. */
 export function isCertificate(blob: Buffer): boolean {
-  return blobType(blob)?.endsWith(SUFFIX) === true;
+  return blobType(blob)?.endsWith(CERTIFICATE_SUFFIX) === true;
 }
 
 /** Parses a blob. Throws an Error that says what is wrong with it. The signature is not verified. */
@@ -93,6 +94,15 @@ export function parseCertificate(blob: Buffer): Certificate {
   } catch (error) {
     if (error instanceof RangeError) throw new Error('the certificate is cut short', { cause: error });
     throw error;
+  }
+}
+
+/** The key that a host or user shows: of a certificate that can be read, the key within. */
+export function plainKey(blob: Buffer): Buffer {
+  try {
+    return isCertificate(blob) ? parseCertificate(blob).keyBlob : blob;
+  } catch {
+    return blob;
   }
 }
 

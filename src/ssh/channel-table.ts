@@ -10,8 +10,8 @@ import type { OpenFailure } from './open-failure.ts';
 import { OpenQueue } from './opens.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { OpenOutcomes } from './targets.ts';
+import type { ChannelEvents, OpenConfirmation, Protocol } from './protocol.ts';
 import { openDirect, openSession } from './ssh2.ts';
-import type { ChannelEvents, OpenConfirmation, Protocol } from './ssh2.ts';
 
 /** An open that sshd has not answered; `dial` is undefined once nobody waits for it. */
 interface Opening {

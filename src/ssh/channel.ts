@@ -12,7 +12,7 @@ import type { ByteSink, ByteSource } from '../core/stream.ts';
 import type { Link } from './link.ts';
 import { SendCredit } from './send-credit.ts';
 import { sendData } from './ssh2.ts';
-import type { OpenConfirmation, Protocol } from './ssh2.ts';
+import type { OpenConfirmation, Protocol } from './protocol.ts';
 import { ReceiveWindow } from './window.ts';
 
 /** What a channel needs of its connection. */

@@ -1,35 +1,28 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { NetproxyError } from '../core/errors.ts';
+import type { WantedHostKeys } from './algorithms.ts';
+import { isCertificate, parseCertificate, plainKey } from './certificate.ts';
+import type { Certificate } from './certificate.ts';
 import { blobType, fingerprint } from './fingerprint.ts';
+import { glob } from './glob.ts';
+import { certificateFault } from './host-certificate.ts';
+import type { HostKeyVerdict, HostTrust, KnownKey } from './host-trust.ts';
 
 /** Where sshd listens when known_hosts names no port. */
 const SSH_PORT = 22;
 
-export interface KnownKey {
-  readonly type: string;
-  readonly fingerprint: string;
-  /** `file:line`. */
-  readonly where: string;
-}
-
-/** What known_hosts says of a key that a server presented. */
-export type HostKeyVerdict =
-  | { readonly result: 'ok'; readonly where: string }
-  | { readonly result: 'unknown'; readonly got: string }
-  | { readonly result: 'mismatch'; readonly got: string; readonly expected: readonly KnownKey[] }
-  | { readonly result: 'revoked'; readonly got: string; readonly where: string };
-
 type Marker = 'none' | 'revoked' | 'cert-authority';
 
 interface Entry extends KnownKey {
+  readonly type: string;
   readonly marker: Marker;
   readonly blob: Buffer;
   matches(name: string): boolean;
 }
 
 /** The host keys that an operator trusts: an OpenSSH known_hosts file (sshd(8)). */
-export class KnownHosts {
+export class KnownHosts implements HostTrust {
   readonly #entries: readonly Entry[];
 
   private constructor(entries: readonly Entry[]) {
@@ -74,37 +67,72 @@ export class KnownHosts {
     return new KnownHosts(entries);
   }
 
-  /** The types of the keys known for a host: the server is to be asked for one of these. */
-  types(host: string, port: number): ReadonlySet<string> {
-    return new Set(this.#keysOf(host, port).map((entry) => entry.type));
+  wanted(host: string, port: number): WantedHostKeys {
+    return {
+      types: new Set(this.#of('none', host, port).map((entry) => entry.type)),
+      certificates: this.#of('cert-authority', host, port).length > 0,
+    };
   }
 
-  /** Judges the key that the server at `host` presented. */
-  check(host: string, port: number, blob: Buffer): HostKeyVerdict {
-    const got = fingerprint(blob);
+  /**
+   * As OpenSSH does, a certificate that is not accepted is judged once more by its key alone, which the file
+   * may have too; `now` in milliseconds since 1970.
+   */
+  check(host: string, port: number, blob: Buffer, now: number = Date.now()): HostKeyVerdict {
+    let certificate: Certificate | undefined;
+    try {
+      certificate = isCertificate(blob) ? parseCertificate(blob) : undefined;
+    } catch (error) {
+      const why = `it cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+      return { result: 'certificate', got: fingerprint(blob), why, where: undefined };
+    }
+    const key = certificate?.keyBlob ?? blob;
+    const got = fingerprint(key);
     const revoked = this.#entries.find(
       (entry) =>
         entry.marker === 'revoked' &&
-        entry.blob.equals(blob) &&
+        (entry.blob.equals(key) || certificate?.authority.equals(entry.blob) === true) &&
         (entry.matches(hostName(host, port)) || entry.matches(hostName(host, SSH_PORT))),
     );
     if (revoked !== undefined) return { result: 'revoked', got, where: revoked.where };
-    const known = this.#keysOf(host, port);
-    const same = known.find((entry) => entry.blob.equals(blob));
-    if (same !== undefined) return { result: 'ok', where: same.where };
-    if (known.length > 0) {
-      const expected = known.map(({ type, fingerprint, where }) => ({ type, fingerprint, where }));
-      return { result: 'mismatch', got, expected };
+    const plain = this.#checkKey(host, port, key);
+    if (plain.result === 'ok') return plain;
+    const authorities = this.#of('cert-authority', host, port);
+    const [first] = authorities;
+    if (first === undefined) return plain;
+    if (certificate === undefined) {
+      if (plain.result === 'mismatch') return plain;
+      const why = 'there is none, and nothing but an authority is known';
+      return { result: 'certificate', got, why, where: first.where };
     }
-    return { result: 'unknown', got };
+    const { authority } = certificate;
+    const same = authorities.find((entry) => entry.blob.equals(authority));
+    if (same === undefined) {
+      const wanted = authorities.map((entry) => entry.fingerprint).join(' or ');
+      const why = `it was signed by ${fingerprint(authority)}, and not by ${wanted}`;
+      return { result: 'certificate', got, why, where: first.where };
+    }
+    const why = certificateFault(certificate, host, now);
+    if (why !== undefined) return { result: 'certificate', got, why, where: same.where };
+    return { result: 'ok', where: same.where };
   }
 
-  /** Like OpenSSH, a host without a key for its port is looked for under its plain name. */
-  #keysOf(host: string, port: number): readonly Entry[] {
-    const keys = (name: string): Entry[] =>
-      this.#entries.filter((entry) => entry.marker === 'none' && entry.matches(name));
-    const exact = keys(hostName(host, port));
-    return exact.length > 0 || port === SSH_PORT ? exact : keys(hostName(host, SSH_PORT));
+  #checkKey(host: string, port: number, key: Buffer): HostKeyVerdict {
+    const got = fingerprint(key);
+    const known = this.#of('none', host, port);
+    const same = known.find((entry) => entry.blob.equals(key));
+    if (same !== undefined) return { result: 'ok', where: same.where };
+    if (known.length === 0) return { result: 'unknown', got };
+    const expected = known.map(({ type, fingerprint, where }) => ({ type, fingerprint, where }));
+    return { result: 'mismatch', got, expected };
+  }
+
+  /** Like OpenSSH, a host without an entry for its port is looked for under its plain name. */
+  #of(marker: Marker, host: string, port: number): readonly Entry[] {
+    const entries = (name: string): Entry[] =>
+      this.#entries.filter((entry) => entry.marker === marker && entry.matches(name));
+    const exact = entries(hostName(host, port));
+    return exact.length > 0 || port === SSH_PORT ? exact : entries(hostName(host, SSH_PORT));
   }
 }
 
@@ -114,9 +142,10 @@ export function hostName(host: string, port: number): string {
   return port === SSH_PORT ? name : `[${name}]:${port}`;
 }
 
-/** The line to add to known_hosts so that `blob` is trusted. */
+/** The line to add to known_hosts so that a key, of a certificate its key, is trusted. */
 export function knownHostsLine(host: string, port: number, blob: Buffer): string {
-  return `${hostName(host, port)} ${blobType(blob) ?? 'unknown'} ${blob.toString('base64')}`;
+  const key = plainKey(blob);
+  return `${hostName(host, port)} ${blobType(key) ?? 'unknown'} ${key.toString('base64')}`;
 }
 
 /** An entry, or what is wrong with the line. */
@@ -164,14 +193,6 @@ function listMatcher(field: string): ((name: string) => boolean) | string {
     else yes.push(glob(pattern));
   }
   return (name) => yes.some((pattern) => pattern.test(name)) && !no.some((pattern) => pattern.test(name));
-}
-
-function glob(pattern: string): RegExp {
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, String.raw`\$&`)
-    .replace(/\*+/g, '.*')
-    .replace(/\?/g, '.');
-  return new RegExp(`^${source}$`, 's');
 }
 
 function reasonOf(error: unknown): string {

@@ -2,7 +2,7 @@ import type net from 'node:net';
 import { SSH_QUANTUM_BYTES, SSH_SEND_QUEUE_MARK_BYTES } from '../core/limits.ts';
 import type { SshChannel } from './channel.ts';
 import { keyExchangeRuns } from './ssh2.ts';
-import type { Protocol } from './ssh2.ts';
+import type { Protocol } from './protocol.ts';
 import type { Transport } from './transport.ts';
 
 /** Times that the queue may be filled anew in one turn of the event loop. The kernel often takes all

@@ -1,3 +1,4 @@
+import type { Algorithms } from '../core/algorithms.ts';
 import type { Endpoint } from '../core/flow.ts';
 import {
   SSH_CLOSE_DEADLINE_MS,
@@ -13,11 +14,12 @@ import { Authenticator } from './auth.ts';
 import { ChannelTable } from './channel-table.ts';
 import type { RefusalHandler } from './channel-table.ts';
 import type { PendingDial } from './dial.ts';
-import { hostKeyError } from './host-key-error.ts';
+import { judgeHostKey } from './host-key-error.ts';
 import { Keepalive } from './keepalive.ts';
-import type { KnownHosts } from './known-hosts.ts';
+import type { HostTrust } from './host-trust.ts';
 import { Link } from './link.ts';
 import type { Login } from './login.ts';
+import type { Protocol } from './protocol.ts';
 import { Rekey } from './rekey.ts';
 import { Scheduler } from './scheduler.ts';
 import {
@@ -32,8 +34,9 @@ import {
   routeReplies,
   sendAuth,
   sessionId,
+  takeCertificates,
 } from './ssh2.ts';
-import type { Client, Protocol } from './ssh2.ts';
+import type { Client } from './ssh2.ts';
 import type { OpenOutcomes } from './targets.ts';
 import { Transport } from './transport.ts';
 import type { SocketFactory } from './transport.ts';
@@ -47,7 +50,9 @@ export interface SessionOptions {
   readonly port: number;
   readonly user: string;
   readonly login: Login;
-  readonly knownHosts: KnownHosts;
+  readonly knownHosts: HostTrust;
+  /** Unset: the usual. */
+  readonly algorithms?: Algorithms;
   readonly socketFactory: SocketFactory;
   /** The engine whose flows the connection carries; without one, JavaScript moves the bytes. */
   engine?(): NativeEngine | undefined;
@@ -87,6 +92,8 @@ export class Session {
   #greetingDeadline: NodeJS.Timeout | undefined;
   #isReady = false;
   #hostKey: Buffer | undefined;
+  /** The host key is that of a first contact. */
+  #unremembered = false;
   #keepalive: Keepalive | undefined;
   #rekey: Rekey | undefined;
   /** The first thing that went wrong: what follows from it says less. */
@@ -125,6 +132,7 @@ export class Session {
     this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
     this.#client.on('handshake', () => {
+      this.#remember();
       this.#rekey?.done();
       scheduler.run();
     });
@@ -174,7 +182,9 @@ export class Session {
   #connect(): Protocol {
     try {
       this.#handshake();
-      return privateSurface(this.#client);
+      const protocol = privateSurface(this.#client);
+      takeCertificates(protocol);
+      return protocol;
     } catch (error) {
       this.#ended = true;
       clearTimeout(this.#deadline);
@@ -185,9 +195,8 @@ export class Session {
   }
 
   #handshake(): void {
-    const { hostName, port, user, knownHosts } = this.#options;
-    const wanted = { types: knownHosts.types(hostName, port), certificates: false };
-    const { ciphers, macs, kex, hostKeys } = offer(undefined, wanted);
+    const { hostName, port, user, knownHosts, algorithms } = this.#options;
+    const { ciphers, macs, kex, hostKeys } = offer(algorithms, knownHosts.wanted(hostName, port));
     this.#client.connect({
       sock: this.#transport.socket,
       username: user,
@@ -201,13 +210,31 @@ export class Session {
         serverHostKey: [...hostKeys],
         compress: ['none'],
       } as never,
-      hostVerifier: (blob: Buffer): boolean => {
-        const error = hostKeyError(knownHosts.check(hostName, port, blob), hostName, port, blob);
-        this.#cause ??= error;
-        this.#hostKey = error === undefined ? Buffer.from(blob) : undefined;
-        return error === undefined;
-      },
+      hostVerifier: (blob: Buffer): boolean => this.#verify(blob),
     });
+  }
+
+  /** Called in every key exchange; what was accepted once stays so, also when its certificate expires. */
+  #verify(blob: Buffer): boolean {
+    if (this.#hostKey?.equals(blob) === true) return true;
+    const { hostName, port, knownHosts } = this.#options;
+    const { error, first } = judgeHostKey(knownHosts, hostName, port, blob);
+    this.#cause ??= error;
+    this.#hostKey = error === undefined ? Buffer.from(blob) : undefined;
+    this.#unremembered = first;
+    return error === undefined;
+  }
+
+  /** After the signature of a key exchange was verified, and before anything of the login is sent. */
+  #remember(): void {
+    if (!this.#unremembered || this.#hostKey === undefined) return;
+    this.#unremembered = false;
+    const { hostName, port, knownHosts } = this.#options;
+    try {
+      knownHosts.remember?.(hostName, port, this.#hostKey);
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   #within(ms: number): void {

@@ -6,18 +6,25 @@
 import crypto from 'node:crypto';
 import { createRequire } from 'node:module';
 import type { Client as Ssh2Client, ParsedKey } from 'ssh2';
+import { CERTIFICATE_HOST_KEYS } from '../core/algorithms.ts';
 import { NetproxyError } from '../core/errors.ts';
 import { loadNative } from '../core/native.ts';
 import type { PacketOpener, PacketSealer } from '../core/native.ts';
+import { CERTIFICATE_SUFFIX, isCertificate, parseCertificate } from './certificate.ts';
 import type { Link } from './link.ts';
 import { NativeCipher, NativeDecipher } from './packet-cipher.ts';
 import type { InboundKeys, OutboundKeys } from './packet-cipher.ts';
 import { pooledRandomFill } from './padding.ts';
+import { WireReader, wireString } from './wire.ts';
+
+import type { ChannelEvents, Handlers, Protocol, Question } from './protocol.ts';
 
 export type { ParsedKey } from 'ssh2';
 export type Client = Ssh2Client;
 
 interface KeyParser {
+  /** `data` follows the type in a blob; kex.js takes the function out of this module as it is loaded. */
+  parseDERKey: (data: Buffer, type: string) => unknown;
   readonly parseKey: (data: Buffer | string, passphrase?: Buffer | string) => ParsedKey | ParsedKey[] | Error;
 }
 
@@ -66,10 +73,12 @@ function loadSsh2(): Ssh2Module {
   crypto.randomFillSync = fillRandom;
   try {
     const ciphers = require('ssh2/lib/protocol/crypto.js') as Ssh2Crypto;
+    const utils = require('ssh2/lib/protocol/keyParser.js') as KeyParser;
     useOwnCiphers(ciphers, fillRandom);
+    useCertificates(utils, require('ssh2/lib/protocol/constants.js') as Ssh2Constants);
     return {
       Client: require('ssh2/lib/client.js') as Ssh2Module['Client'],
-      utils: require('ssh2/lib/protocol/keyParser.js') as KeyParser,
+      utils,
       nativeCrypto: ciphers.bindingAvailable,
     };
   } finally {
@@ -100,6 +109,62 @@ function useOwnCiphers(ciphers: Ssh2Crypto, fillRandom: typeof crypto.randomFill
     if (link !== undefined) throw changed();
     return createDecipher(config);
   };
+}
+
+/** Names of algorithms, which client.js holds ours against. */
+interface Ssh2Constants {
+  readonly SUPPORTED_SERVER_HOST_KEY: string[];
+}
+
+/** The key of a certificate is the one that the exchange was signed with. */
+function useCertificates(utils: KeyParser, { SUPPORTED_SERVER_HOST_KEY: supported }: Ssh2Constants): void {
+  supported.push(...CERTIFICATE_HOST_KEYS);
+  const { parseDERKey } = utils;
+  utils.parseDERKey = (data, type) => {
+    const blob = Buffer.concat([wireString(type), data]);
+    if (!isCertificate(blob)) return parseDERKey(data, type);
+    try {
+      const { keyBlob, keyType } = parseCertificate(blob);
+      return parseDERKey(keyBlob.subarray(wireString(keyType).length), keyType);
+    } catch (error) {
+      return error;
+    }
+  };
+}
+
+/**
+ * Has a key exchange go through in which the server shows a certificate. ssh2 holds one name against two: the
+ * type of what the server showed, and, after the verifier was asked, the algorithm of the signature. Without
+ * certificates these are the same but for RSA. So the name is the one until then, and the other afterwards.
+ */
+export function takeCertificates(protocol: Protocol): void {
+  const { _hostVerifier: verify } = protocol;
+  let exchange = protocol._kex;
+  let signature: string | undefined;
+  Object.defineProperty(protocol, '_kex', {
+    configurable: true,
+    enumerable: true,
+    get: () => exchange,
+    set: (next: NonNullable<Protocol['_kex']>) => {
+      exchange = next;
+      const { negotiated } = next;
+      const agreed = CERTIFICATE_HOST_KEYS.find((name) => name === negotiated.serverHostKey);
+      signature = agreed?.replace(CERTIFICATE_SUFFIX, '');
+      if (agreed?.startsWith('rsa-') === true) negotiated.serverHostKey = `ssh-rsa${CERTIFICATE_SUFFIX}`;
+    },
+  });
+  protocol._hostVerifier = (blob, answer) => {
+    if (signature !== undefined) exchange!.negotiated.serverHostKey = signature;
+    return verify?.(blob, answer);
+  };
+}
+
+/** Host key algorithms of the server, of the key exchange under way. */
+export function offeredHostKeys(protocol: Protocol): readonly string[] {
+  // A byte of type and a cookie of 16 stand before the lists (RFC 4253 section 7.1).
+  const reader = new WireReader(protocol._kex!._remoteKexinit!.subarray(17));
+  reader.string();
+  return reader.text().split(',');
 }
 
 /** A link has the socket, and knows these ciphers only. */
@@ -152,95 +217,6 @@ export function parseKey(data: Buffer | string, passphrase?: Buffer | string): P
   return Array.isArray(parsed) ? (parsed[0] ?? new Error('No key found')) : parsed;
 }
 
-/** What CHANNEL_OPEN_CONFIRMATION says. */
-export interface OpenConfirmation {
-  readonly recipient: number;
-  readonly sender: number;
-  readonly window: number;
-  readonly packetSize: number;
-}
-
-/** ssh2's table of message handlers, as far as channels need it. */
-interface Handlers {
-  CHANNEL_OPEN_CONFIRMATION: (p: Protocol, info: OpenConfirmation) => void;
-  CHANNEL_OPEN_FAILURE: (p: Protocol, recipient: number, reason: number, description: string) => void;
-  CHANNEL_DATA: (p: Protocol, recipient: number, data: Buffer) => void;
-  CHANNEL_EXTENDED_DATA: (p: Protocol, recipient: number, data: Buffer, type: number) => void;
-  CHANNEL_WINDOW_ADJUST: (p: Protocol, recipient: number, amount: number) => void;
-  CHANNEL_EOF: (p: Protocol, recipient: number) => void;
-  CHANNEL_CLOSE: (p: Protocol, recipient: number) => void;
-  CHANNEL_SUCCESS: (p: Protocol, recipient: number) => void;
-  CHANNEL_FAILURE: (p: Protocol, recipient: number) => void;
-  CHANNEL_REQUEST: (p: Protocol, recipient: number, type: string, wantReply: boolean, data: unknown) => void;
-  GLOBAL_REQUEST: (p: Protocol, name: string, wantReply: boolean, data: unknown) => void;
-  REQUEST_SUCCESS: (p: Protocol, data: unknown) => void;
-  REQUEST_FAILURE: (p: Protocol) => void;
-  SERVICE_ACCEPT: (p: Protocol, name: string) => void;
-  EXT_INFO: (p: Protocol, extensions: readonly { name: string; algs?: string[] }[]) => void;
-  USERAUTH_FAILURE: (p: Protocol, methods: string[], partial: boolean) => void;
-  USERAUTH_SUCCESS: (p: Protocol) => void;
-  USERAUTH_PASSWD_CHANGEREQ: (p: Protocol, prompt: string) => void;
-  USERAUTH_PK_OK: (p: Protocol) => void;
-  USERAUTH_INFO_REQUEST: (p: Protocol, name: string, text: string, prompts?: Question[]) => void;
-}
-
-/** A question of keyboard-interactive (RFC 4256 section 3.2). */
-export interface Question {
-  readonly prompt: string;
-  /** False when the answer must not be seen. */
-  readonly echo: boolean;
-}
-
-/** ssh2's protocol engine: the methods that send, and the fields that we read. */
-export interface Protocol {
-  directTcpip(
-    id: number,
-    window: number,
-    packetSize: number,
-    to: { srcIP: string; srcPort: number; dstIP: string; dstPort: number },
-  ): void;
-  session(id: number, window: number, packetSize: number): void;
-  exec(remoteId: number, command: string, wantReply: boolean): void;
-  channelData(remoteId: number, data: Buffer): void;
-  channelEOF(remoteId: number): void;
-  channelClose(remoteId: number): void;
-  channelWindowAdjust(remoteId: number, amount: number): void;
-  channelFailure(remoteId: number): void;
-  requestFailure(): void;
-  ping(): void;
-  /** Begins an exchange of keys, unless one runs. */
-  rekey(): void;
-  _handlers: Handlers;
-  _kexinit: Buffer | undefined;
-  _kex: { _remoteKexinit: Buffer | undefined; sessionID?: Buffer } | undefined;
-  /** The method under way: what a message of type 60 means depends on it. */
-  _authsQueue: string[];
-  _packetRW: {
-    write: { allocStart: number; alloc(size: number): Buffer; finalize(packet: Buffer): Buffer };
-  };
-  _cipher: object;
-  _onWrite: (packet: Buffer) => void;
-  _decipher: { _packet: Uint8Array | null; _onPayload: (payload: Buffer) => unknown };
-}
-
-/** What our channels are told, by our own channel number. */
-export interface ChannelEvents {
-  confirmed(id: number, info: OpenConfirmation): void;
-  refused(id: number, reason: number, description: string): void;
-  data(id: number, data: Buffer): void;
-  /** Of a command: what it printed to stderr; a view, as the data is. */
-  errors(id: number, data: Buffer): void;
-  /** The server answered a request of ours on the channel. */
-  answered(id: number, done: boolean): void;
-  /** Of a command: it ended. */
-  exited(id: number, status: number): void;
-  adjusted(id: number, bytes: number): void;
-  eof(id: number): void;
-  closed(id: number): void;
-  /** The remote number of the channel, for the answer to a request that wants one. */
-  remoteId(id: number): number | undefined;
-}
-
 /** Fields and methods of ssh2 that this file relies on; checked on every connection. */
 const PROTOCOL_METHODS = [
   'directTcpip',
@@ -291,6 +267,7 @@ export function privateSurface(client: Client): Protocol {
   for (const name of [
     '_kexinit',
     '_kex',
+    '_hostVerifier',
     '_cipher',
     '_decipher',
     '_onWrite',

@@ -6,7 +6,7 @@ import type net from 'node:net';
 import { SSH_GREETING_BYTES, SSH_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
 import type { Link } from './link.ts';
 import { detachFrom, keyExchangeRuns } from './ssh2.ts';
-import type { Protocol } from './ssh2.ts';
+import type { Protocol } from './protocol.ts';
 
 /** RFC 4253 section 4.2: lines of another kind may come first. */
 const IDENTIFICATION = /^SSH-.*\r?\n/m;

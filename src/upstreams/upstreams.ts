@@ -5,7 +5,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { changes } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
-import { SSH_PORT } from '../config/kind.ts';
 import type { Commander, Dialer } from '../core/dialer.ts';
 import type { HeldAddresses } from '../core/held-addresses.ts';
 import type { Lookup } from '../core/lookup.ts';
@@ -19,7 +18,7 @@ import { JumpHost } from '../ssh/jump.ts';
 import { markedSockets } from '../ssh/marked-socket.ts';
 import { Addresses } from '../ssh/addresses.ts';
 import { Succession } from '../ssh/succession.ts';
-import { knownHostsOf, loginOf } from './judge.ts';
+import { knownName, loginOf, trustOf } from './judge.ts';
 import { carriersOf, depthOf, groupsOf, lastResortOf } from './roles.ts';
 
 /** What every connection to a bastion needs of the process. */
@@ -46,7 +45,7 @@ type Settings = Config['bastions'][number];
 
 /** Settings that a connection is made with, and among them those that say which server is the right one. */
 const CONNECTION = /^(bastions\[0\]\.(?!(name|maxConnections)$)|rekeyInterval$)/;
-const TRUST = /^bastions\[0\]\.(host|port|hostKeyAlias|knownHostsFile)$/;
+const TRUST = /^bastions\[0\]\.(host|port|hostKeyAlias|knownHostsFile|hostKeys|tofu)$/;
 
 /** Every bastion of the configuration, connected, and the groups of them. */
 export class Upstreams {
@@ -280,17 +279,18 @@ export class Upstreams {
 
   #options(config: Config, settings: Settings, addresses: Addresses | undefined): BastionOptions {
     const { log, engine } = this.#connection;
+    const known = knownName(settings);
     return {
       name: settings.name,
       ...this.#way(settings, addresses),
-      hostName: settings.hostKeyAlias ?? settings.host,
-      // As for ssh, an alias stands for the server at this very port.
-      port: settings.hostKeyAlias === undefined ? settings.port : SSH_PORT,
+      hostName: known.host,
+      port: known.port,
       user: settings.user,
       login: loginOf(settings, (_key, error) => {
         throw error;
       }),
-      knownHosts: knownHostsOf(settings),
+      knownHosts: trustOf(settings),
+      algorithms: settings.algorithms,
       engine,
       log,
       connectHoldMs: config.connectHold,

@@ -58,8 +58,8 @@ test('markers, comments and blank lines', () => {
   assert.equal(known.check('h', 22, KEY).result, 'revoked');
   assert.equal(known.check('h', 22, OTHER).result, 'mismatch');
   // An authority's key is not a host key.
-  assert.equal(known.check('x.example', 22, OTHER).result, 'unknown');
-  assert.equal(known.types('x.example', 22).size, 0);
+  assert.equal(known.check('x.example', 22, OTHER).result, 'certificate');
+  assert.equal(known.wanted('x.example', 22).types.size, 0);
 });
 
 test('an entry for the port goes before one for the plain name', () => {

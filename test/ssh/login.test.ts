@@ -68,7 +68,7 @@ test('an unknown host is refused with the line that would make it known', async 
   const error = await refusal({ knownHosts: KnownHosts.parse('', 'empty') });
   assert.equal(error.code, 'HOST_KEY_UNKNOWN');
   assert.ok(error.hint.includes(`[127.0.0.1]:${sshd.port} ${hostKey}`), error.hint);
-  const line = error.hint.slice(error.hint.indexOf('['));
+  const line = error.hint.slice(error.hint.lastIndexOf('['));
   const bastion = await connected(sshd, { knownHosts: KnownHosts.parse(line, 'added') });
   await bastion.stop();
 });

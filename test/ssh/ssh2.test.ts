@@ -14,7 +14,8 @@ import {
   keyExchangeRuns,
   privateSurface,
 } from '../../src/ssh/ssh2.ts';
-import type { Client, Protocol } from '../../src/ssh/ssh2.ts';
+import type { Protocol } from '../../src/ssh/protocol.ts';
+import type { Client } from '../../src/ssh/ssh2.ts';
 import { startSshd } from '../lab/sshd.ts';
 
 const require = createRequire(import.meta.url);

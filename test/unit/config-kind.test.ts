@@ -23,7 +23,7 @@ test('every default of the table is a value of its kind, in the form that is pri
 test('flags, variables and keys of the table are unique and in one style', () => {
   const rows = [...SETTINGS.values()];
   for (const [column, style] of [
-    ['key', /^[a-z][A-Za-z0-9]*(\[\])?(\.[a-z][A-Za-z0-9]*)?$/],
+    ['key', /^[a-z][A-Za-z0-9]*(\[\])?(\.[a-z][A-Za-z0-9]*){0,2}$/],
     ['flag', /^[a-z][a-z0-9-]*$/],
     ['env', /^NETPROXY_[A-Z0-9_]+$/],
   ] as const) {
