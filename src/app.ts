@@ -31,6 +31,7 @@ import { proveRoutes } from './netns/self-test.ts';
 import { LoopGuard } from './policy/loop.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { Relays } from './relay/carrier.ts';
+import { scanHostKeys } from './ssh/keyscan.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
 import { judgeBastion, judgeBastions } from './upstreams/judge.ts';
 import { Upstreams } from './upstreams/upstreams.ts';
@@ -214,6 +215,7 @@ export const commands: Commands = {
   run,
   check: judgeBastions,
   judge: judgeBastion,
+  keyscan: scanHostKeys,
   plan,
   release: releaseHost,
 };

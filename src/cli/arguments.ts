@@ -154,7 +154,12 @@ function readCommand(word: string | undefined, wrong: Wrong): CommandName | unde
 }
 
 function checkOperands(command: CommandName, operands: readonly string[], wrong: Wrong): void {
-  const { words } = COMMANDS[command];
+  const { words, many } = COMMANDS[command];
+  if (many === true) {
+    if (operands.length > 0) return;
+    wrong(COMMANDS[command].operands, 'the operand is missing', `Run "${COMMANDS[command].examples[0]}".`);
+    return;
+  }
   for (const operand of operands.slice(words === undefined ? 0 : 1)) {
     wrong(
       quote(operand),

@@ -2,7 +2,7 @@
 import { SETTINGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
 
-export type CommandName = 'run' | 'check' | 'plan' | 'release' | 'help' | 'completion';
+export type CommandName = 'run' | 'check' | 'plan' | 'release' | 'keyscan' | 'help' | 'completion';
 
 export interface CommandInfo {
   /** One line for the list of commands. */
@@ -11,6 +11,8 @@ export interface CommandInfo {
   readonly operands: string;
   /** The words an operand may be; absent when the command takes none. */
   readonly words?: readonly string[];
+  /** It takes any number of operands, at least one. */
+  readonly many?: true;
   /** Settings that it takes as flags, in order. */
   readonly settings: readonly SettingId[];
   /** It has output that scripts read, hence `--json`. */
@@ -85,10 +87,30 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     examples: ['netproxy release'],
     exits: [[0, 'nothing of netproxy is left']],
   },
+  keyscan: {
+    summary: 'print the host keys that servers show, as configuration to be checked',
+    operands: 'HOST[:PORT]...',
+    many: true,
+    settings: ['handshakeTimeout'],
+    json: true,
+    about:
+      'Connects to each server, without logging in, and prints its host keys as "hostKeys" of a configuration ' +
+      'file, with their fingerprints and as lines of known_hosts. That proves nothing by itself: whoever is on ' +
+      'the way can show keys of his own, so compare the fingerprints with those on the server. Reads and ' +
+      'writes no configuration.',
+    examples: [
+      'netproxy keyscan bastion.example',
+      'netproxy keyscan bastion.example:2222 [2001:db8::7]:22 --json',
+    ],
+    exits: [
+      [0, 'every server has shown its keys'],
+      [1, 'one of the servers did not answer; the keys of the others were printed'],
+    ],
+  },
   help: {
     summary: 'explain a command',
     operands: '[COMMAND]',
-    words: ['run', 'check', 'plan', 'release', 'help', 'completion'],
+    words: ['run', 'check', 'plan', 'release', 'keyscan', 'help', 'completion'],
     settings: [],
     json: false,
     about: 'Explains a command, or lists the commands.',

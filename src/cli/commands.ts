@@ -17,6 +17,16 @@ export interface Io {
   readonly json: boolean;
 }
 
+/** A host key that a server has proved to have. */
+export interface ScannedKey {
+  readonly type: string;
+  /** `TYPE BASE64`, as in a `.pub` file. */
+  readonly key: string;
+  readonly fingerprint: string;
+  /** The line for known_hosts. */
+  readonly knownHosts: string;
+}
+
 /** What the commands do, as the composition root provides it. Errors are NetproxyErrors where known. */
 export interface Commands {
   /** Forwards until `io.stop`, then ends in order. `ready` is called once, with the line to print. */
@@ -25,6 +35,8 @@ export interface Commands {
   check(config: Config, io: Io): Promise<readonly Problem[]>;
   /** The same for one bastion, of which some files may lack; places are its keys, such as `identityFile`. */
   judge(bastion: JudgedBastion): Promise<readonly Problem[]>;
+  /** All host keys of a server; each connection may take `timeoutMs`. Rejects with an Error that says why. */
+  keyscan(host: string, port: number, timeoutMs: number): Promise<readonly ScannedKey[]>;
   /** Prints the steps that `run` would take on the host. */
   plan(config: HostConfig, io: Io): Promise<void>;
   /** Puts the host back as it was, whoever changed it. */

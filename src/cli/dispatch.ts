@@ -13,6 +13,7 @@ import { check } from './check.ts';
 import type { Commands, Io } from './commands.ts';
 import { completion } from './completion.ts';
 import { commandHelp, programHelp } from './help.ts';
+import { keyscan, keyscanInput } from './keyscan.ts';
 import { plan } from './plan.ts';
 import { release } from './release.ts';
 import { report } from './report.ts';
@@ -91,6 +92,12 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     );
   }
   if (command === 'completion') return print(shell, completion(args.operands[0]));
+  if (command === 'keyscan') {
+    const input = keyscanInput(args, shell.environment);
+    const print = (text: string): void => shell.stdout.write(text);
+    await keyscan(input, await shell.loadCommands(), { json: args.json, print });
+    return 0;
+  }
   const files = new Set<string>();
   const sources = {
     ...{ flags: args.flags, environment: shell.environment, problems: args.problems },

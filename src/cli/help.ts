@@ -59,7 +59,7 @@ export function commandHelp(command: CommandName, paint: Paint): string {
   lines.push(paint('bold', info.settings.length > 0 ? 'Other flags' : 'Flags'));
   if (info.json) lines.push(...flag('--json', 'Print JSON, errors too.', paint));
   lines.push(...flag('-h, --help', 'Print this.', paint), '');
-  if (info.settings.length > 0) {
+  if (info.settings.includes('config')) {
     lines.push(
       ...wrap('Flags win over environment variables, those over the file, and that over the defaults.', 0),
       '',

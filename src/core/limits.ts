@@ -421,3 +421,6 @@ export const NET_COMMAND_DEADLINE_MS: number = 10 * SECOND_MS;
 
 /** Bytes. Output of one run of `ip` or `nft`: about 60,000 routes, more than a namespace of containers holds. */
 export const NET_COMMAND_OUTPUT_MAX_BYTES: number = 8 * MIB;
+
+/** Servers that "keyscan" asks at once: few, since each takes a key exchange of processor time here. */
+export const KEYSCAN_AT_ONCE = 4;

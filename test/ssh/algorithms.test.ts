@@ -1,14 +1,18 @@
 /** What we offer, and that strict key exchange is in force: as a server and as a man in the middle see it. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { CIPHERS, KEY_EXCHANGES, MACS, USUAL_ALGORITHMS } from '../../src/core/algorithms.ts';
+import type { Algorithms } from '../../src/core/algorithms.ts';
+import type { BastionOptions } from '../../src/ssh/bastion.ts';
+import { KnownHosts } from '../../src/ssh/known-hosts.ts';
 import { readAes, usualCiphers } from '../../src/ssh/algorithms.ts';
 import { createClient, privateSurface } from '../../src/ssh/ssh2.ts';
 import { WireReader } from '../../src/ssh/wire.ts';
-import { SSHD_BUILDS, startSshd } from '../lab/sshd.ts';
+import { SSHD_BUILDS, makeKey, startSshd } from '../lab/sshd.ts';
 import type { Sshd } from '../lab/sshd.ts';
 import { bastionFor, connected, listen, release } from './harness.ts';
 
@@ -24,7 +28,7 @@ after(async () => {
 });
 
 /** The name-lists of the KEXINIT that a client sends to a server which has just named itself. */
-async function offered(): Promise<readonly (readonly string[])[]> {
+async function offered(options: Partial<BastionOptions> = {}): Promise<readonly (readonly string[])[]> {
   const seen = Promise.withResolvers<Buffer>();
   const server = await listen((socket) => {
     socket.write('SSH-2.0-OpenSSH_9.2\r\n');
@@ -37,7 +41,7 @@ async function offered(): Promise<readonly (readonly string[])[]> {
       if (data.length >= end) seen.resolve(data.subarray(start + 5, end));
     });
   });
-  const bastion = bastionFor(sshd, { endpoints: () => [server.endpoint] });
+  const bastion = bastionFor(sshd, { ...options, endpoints: () => [server.endpoint] });
   bastion.start();
   const reader = new WireReader((await seen.promise).subarray(17));
   await bastion.stop();
@@ -56,6 +60,44 @@ test('nothing weak is offered, and strict key exchange is', async () => {
   assert.deepEqual([toServer, macsTo, compressTo], [fromServer, macsFrom, compressFrom]);
   assert.deepEqual(compressTo, ['none']);
   assert.deepEqual(toServer, usualCiphers());
+});
+
+test('what was chosen for a bastion is offered, and nothing else', async () => {
+  const [kex, hostKeys, ciphers, , macs] = await offered({
+    algorithms: {
+      ciphers: ['aes256-ctr', 'chacha20-poly1305@openssh.com'],
+      macs: ['hmac-sha2-512'],
+      kex: ['ecdh-sha2-nistp521'],
+      hostKeys: ['rsa-sha2-512', 'ssh-ed25519-cert-v01@openssh.com'],
+    },
+  });
+  assert.deepEqual(kex, ['ecdh-sha2-nistp521', 'ext-info-c', 'kex-strict-c-v00@openssh.com']);
+  assert.deepEqual(hostKeys, ['rsa-sha2-512', 'ssh-ed25519-cert-v01@openssh.com']);
+  assert.deepEqual(ciphers, ['aes256-ctr', 'chacha20-poly1305@openssh.com']);
+  assert.deepEqual(macs, ['hmac-sha2-512']);
+});
+
+test('every allowed algorithm is one that a connection can be made with', async (t) => {
+  const server = await startSshd({ start: false });
+  t.after(() => server.stop());
+  const rsa = path.join(server.directory, 'rsa');
+  await makeKey(rsa, 'rsa');
+  const key = readFileSync(`${rsa}.pub`, 'utf8');
+  writeFileSync(server.configFile, `${readFileSync(server.configFile, 'utf8')}\nHostKey ${rsa}\n`);
+  await server.start();
+  const known = `${readFileSync(server.knownHostsFile, 'utf8')}\n[127.0.0.1]:${server.port} ${key}`;
+  const knownHosts = KnownHosts.parse(known, 'known_hosts');
+  const choices: Partial<Algorithms>[] = [
+    ...CIPHERS.map((name) => ({ ciphers: [name] })),
+    ...MACS.map((name) => ({ ciphers: ['aes128-ctr'] as const, macs: [name] })),
+    ...KEY_EXCHANGES.map((name) => ({ kex: [name] })),
+    ...(['ssh-ed25519', 'rsa-sha2-512', 'rsa-sha2-256'] as const).map((name) => ({ hostKeys: [name] })),
+  ];
+  for (const choice of choices) {
+    const algorithms = { ...USUAL_ALGORITHMS, ...choice };
+    const bastion = await connected(server, { knownHosts, algorithms });
+    await bastion.stop();
+  }
 });
 
 test('AES-GCM goes first where the processor has AES, chacha20-poly1305 elsewhere; both are offered', () => {

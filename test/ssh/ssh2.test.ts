@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import { test } from 'node:test';
+import { CERTIFICATE_HOST_KEYS } from '../../src/core/algorithms.ts';
 import { NativeCipher, NativeDecipher } from '../../src/ssh/packet-cipher.ts';
 import { pooledRandomFill } from '../../src/ssh/padding.ts';
 import {
@@ -13,6 +14,7 @@ import {
   detachFrom,
   keyExchangeRuns,
   privateSurface,
+  takeCertificates,
 } from '../../src/ssh/ssh2.ts';
 import type { Protocol } from '../../src/ssh/protocol.ts';
 import type { Client } from '../../src/ssh/ssh2.ts';
@@ -58,7 +60,7 @@ test('an ssh2 without the fields that we use is refused by name', () => {
   const fake = { _protocol: { _handlers: {}, channelData: () => {} } } as unknown as Client;
   assert.throws(
     () => privateSurface(fake),
-    /directTcpip.*_handlers\.CHANNEL_DATA.*USERAUTH_FAILURE.*_decipher.*_authsQueue, _packetRW/,
+    /directTcpip.*_handlers\.CHANNEL_DATA.*USERAUTH_FAILURE.*_hostVerifier.*_decipher.*_authsQueue, _packetRW/,
   );
 });
 
@@ -96,6 +98,39 @@ async function rekey(client: Client, protocol: Protocol): Promise<void> {
   assert.equal(keyExchangeRuns(protocol), false);
   assert.ok(protocol._kex !== undefined && '_remoteKexinit' in protocol._kex);
 }
+
+test('names of algorithms with certificates are taken, and a certificate is taken apart', () => {
+  const { SUPPORTED_SERVER_HOST_KEY: supported } = require('ssh2/lib/protocol/constants.js') as {
+    SUPPORTED_SERVER_HOST_KEY: string[];
+  };
+  for (const name of CERTIFICATE_HOST_KEYS) {
+    assert.equal(supported.filter((each) => each === name).length, 1, name);
+  }
+  const { parseDERKey } = require('ssh2/lib/protocol/keyParser.js') as {
+    parseDERKey: (data: Buffer, type: string) => { type: string } | Error;
+  };
+  const broken = parseDERKey(Buffer.from('0000000161', 'hex'), CERTIFICATE_HOST_KEYS[0]);
+  assert.ok(broken instanceof Error && /cut short/.test(broken.message));
+  assert.ok(parseDERKey(Buffer.from('0000000161', 'hex'), 'ssh-ed25519') instanceof Error);
+});
+
+test('the names that ssh2 compares are those of the certificate, then of the signature', () => {
+  const protocol = { _kex: undefined, _hostVerifier: () => true } as unknown as Protocol;
+  takeCertificates(protocol);
+  for (const [agreed, before, after] of [
+    ['rsa-sha2-512-cert-v01@openssh.com', 'ssh-rsa-cert-v01@openssh.com', 'rsa-sha2-512'],
+    ['ssh-ed25519-cert-v01@openssh.com', 'ssh-ed25519-cert-v01@openssh.com', 'ssh-ed25519'],
+    ['rsa-sha2-256', 'rsa-sha2-256', 'rsa-sha2-256'],
+  ] as const) {
+    protocol._kex = { negotiated: { serverHostKey: agreed }, _remoteKexinit: undefined };
+    assert.equal(protocol._kex.negotiated.serverHostKey, before);
+    assert.equal(
+      protocol._hostVerifier?.(Buffer.alloc(0), () => {}),
+      true,
+    );
+    assert.equal(protocol._kex.negotiated.serverHostKey, after);
+  }
+});
 
 test('the private fields have the shapes that we read, in a real connection and a rekey', () =>
   connected('aes128-ctr', async (client, protocol) => {

@@ -63,6 +63,7 @@ async function cli(
       run: async () => unexpected(),
       check: async () => [],
       judge: async () => [],
+      keyscan: async () => [],
       plan: async () => unexpected(),
       release: async () => unexpected(),
       ...options.commands,
@@ -109,7 +110,7 @@ describe('arguments', () => {
     [
       ['rnu'],
       [
-        '"rnu": no such command; allowed: run, check, plan, release, help, completion | Did you mean "netproxy run"?',
+        '"rnu": no such command; allowed: run, check, plan, release, keyscan, help, completion | Did you mean "netproxy run"?',
       ],
     ],
     [
@@ -140,7 +141,10 @@ describe('arguments', () => {
       ['--identity: not a flag of "plan" | Run "netproxy help plan" for its flags.'],
     ],
     [['run', 'now'], ['"now": "netproxy run" takes no operand | undefined']],
-    [['help', 'rnu'], ['"rnu": allowed: run, check, plan, release, help, completion | Did you mean run?']],
+    [
+      ['help', 'rnu'],
+      ['"rnu": allowed: run, check, plan, release, keyscan, help, completion | Did you mean run?'],
+    ],
     [['help', 'run', 'check'], ['"check": "netproxy help" takes one operand | undefined']],
     [['completion', 'tcsh'], ['"tcsh": allowed: bash, zsh, fish | Name one of them.']],
     [['run', '-x'], ['-x: no such flag | Run "netproxy help run" for its flags.']],
