@@ -30,6 +30,7 @@ import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
 import { LoopGuard } from './policy/loop.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
+import { reducePrivileges } from './process/privileges.ts';
 import { Relays } from './relay/carrier.ts';
 import { scanHostKeys } from './ssh/keyscan.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
@@ -164,6 +165,10 @@ async function run(
       'these networks stay direct',
     );
     await prove(upstreams.addresses);
+    reducePrivileges({
+      ...{ native, log, user: config.user, seccomp: config.seccomp, files: source.files },
+      agent: config.bastions.some(({ credentials }) => credentials.agentSocket !== undefined),
+    });
     const first = await Promise.race([upstreams.whenReady(), stopped, lost.promise]);
     if (first !== undefined) {
       const ms = Math.round(performance.now() - started);

@@ -1,5 +1,6 @@
 import type { Algorithms } from '../core/algorithms.ts';
 import type { Secret } from '../core/secret.ts';
+import type { UserChoice } from '../core/user.ts';
 import type { Rule } from '../policy/rule.ts';
 
 /** Methods of RFC 4252 and RFC 4256. */
@@ -110,6 +111,10 @@ export interface HostConfig {
   readonly rekeyInterval: number;
   /** Whether files are watched, and read again when they change. */
   readonly watch: boolean;
+  /** Who the process becomes once the namespace is taken over. */
+  readonly user: UserChoice;
+  /** Whether dangerous system calls are refused from then on. */
+  readonly seccomp: boolean;
   readonly log: LogConfig;
 }
 

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { parseCidr } from '../core/cidr.ts';
+import type { UserChoice } from '../core/user.ts';
 import { destinationText, parseDestination } from '../core/destination.ts';
 
 /** Thrown by a kind: why the text is not a value, and, when it is clear, what to write instead. */
@@ -171,6 +172,31 @@ export const user: Kind<string> = {
     }
     return text;
   },
+};
+
+/** Highest number of a user or group; the one above means "no change" (setresuid(2)). */
+const ID_MAX = 2 ** 32 - 2;
+
+/** Who the process is to be. */
+export const processUser: Kind<UserChoice> = {
+  placeholder: 'auto|keep|UID[:GID]',
+  allowed: 'auto, keep, or the number of a user, with or without that of a group, such as 1000:1000',
+  words: ['auto', 'keep'],
+  parse(text) {
+    if (text === 'auto' || text === 'keep') return text;
+    const [, user = '', group = user] = /^(\d{1,10})(?::(\d{1,10}))?$/.exec(text) ?? [];
+    if (user === '') {
+      throw new BadValue('not the number of a user', {
+        hint: 'Names are not known here: "id -u NAME" gives the number.',
+      });
+    }
+    const [uid, gid] = [Number(user), Number(group)];
+    if (uid === 0)
+      throw new BadValue('0 is root', { hint: 'Write keep, to stay who netproxy is started as.' });
+    if (uid > ID_MAX || gid > ID_MAX) throw new BadValue('out of range');
+    return { uid, gid };
+  },
+  format: (value) => (typeof value === 'string' ? value : `${value.uid}:${value.gid}`),
 };
 
 /** A host name (RFC 1123, and "_", which internal names use) or an IP address without brackets. */

@@ -125,6 +125,8 @@ class Loader {
       handshakeTimeout: value('handshakeTimeout'),
       rekeyInterval: value('rekeyInterval'),
       watch: value('watch') === 'true',
+      user: value('user'),
+      seccomp: value('seccomp') === 'on',
       log: { level: value('log.level'), format: value('log.format') },
     };
     return () => host;

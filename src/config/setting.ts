@@ -8,6 +8,7 @@ export const GROUPS = [
   'Rules',
   'Network',
   'Flows',
+  'Process',
   'Logging',
 ] as const;
 

@@ -12,6 +12,7 @@ import {
   SSH_REKEY_INTERVAL_MS,
 } from '../core/limits.ts';
 import type { Setting } from './setting.ts';
+import type { UserChoice } from '../core/user.ts';
 import * as kind from './kind.ts';
 import { upstreamName } from './rule-kind.ts';
 import { ruleRows } from './rule-settings.ts';
@@ -71,6 +72,8 @@ export interface SettingValues extends RuleSettingValues, TrustSettingValues {
   handshakeTimeout: number;
   rekeyInterval: number;
   watch: 'true' | 'false';
+  user: UserChoice;
+  seccomp: 'on' | 'off';
   'log.level': LogConfig['level'];
   'log.format': LogConfig['format'];
 }
@@ -440,6 +443,26 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     group: 'Flows',
     description:
       'How long a connection to a bastion uses the same keys; 0s leaves it to the bytes (after 32 GiB) and to the bastion.',
+  },
+  user: {
+    key: 'user',
+    flag: 'user',
+    env: 'NETPROXY_USER',
+    kind: kind.processUser,
+    default: 'auto',
+    group: 'Process',
+    description:
+      'Who netproxy becomes once the namespace is taken over; "auto" is 65534 when it was started as root, uses no SSH agent, and every file stays readable; otherwise, and with "keep", it stays who it is.',
+  },
+  seccomp: {
+    key: 'seccomp',
+    flag: 'seccomp',
+    env: 'NETPROXY_SECCOMP',
+    kind: kind.oneOf('on', 'off'),
+    default: 'on',
+    group: 'Process',
+    description:
+      'Whether system calls that netproxy never needs fail from then on, in it and in what it starts.',
   },
   'log.level': {
     key: 'log.level',

@@ -105,10 +105,10 @@ export class World {
     return ['--bastion', bastion, '--identity', clientKeyFile, '--known-hosts', knownHostsFile];
   }
 
-  /** Starts netproxy with these arguments and environment only. */
-  bare(args: readonly string[], env: NodeJS.ProcessEnv = {}): Netproxy {
+  /** Starts netproxy with these arguments, environment and leading command only. */
+  bare(args: readonly string[], env: NodeJS.ProcessEnv = {}, before: readonly string[] = []): Netproxy {
     const netproxy = new Netproxy(
-      this.lab.app.spawn([process.execPath, main, 'run', ...args], {
+      this.lab.app.spawn([...before, process.execPath, main, 'run', ...args], {
         env: { ...process.env, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),

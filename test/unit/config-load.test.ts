@@ -112,6 +112,8 @@ describe('a configuration in order', () => {
       layers: ['routes', 'nftables'],
       strict: false,
       onExit: 'closed',
+      user: 'auto',
+      seccomp: true,
       connectHold: 10_000,
       dialTimeout: 30_000,
       keepAlive: 5_000,
