@@ -83,10 +83,10 @@ inline constexpr size_t kReassemblyBytes = 1024 * 1024;
 inline constexpr size_t kReassemblyPieces = 256;
 inline constexpr uint64_t kReassemblyUs = 30'000'000;
 
-// Datagrams that wait for JavaScript, and their bytes: a stub resolver sends again, so the newest is
-// dropped when either is reached.
-inline constexpr size_t kDatagramQueue = 1024;
-inline constexpr size_t kDatagramQueueBytes = 1024 * 1024;
+// Datagrams that wait for JavaScript, and their bytes; the newest is dropped when either is reached. At
+// 20,000 a second the processor may be elsewhere for 400 ms, which is about as late as a datagram is wanted.
+inline constexpr size_t kDatagramQueue = 8192;
+inline constexpr size_t kDatagramQueueBytes = 2 * 1024 * 1024;
 
 // Bytes of datagrams copied to JavaScript at once; room for the largest.
 inline constexpr size_t kDatagramBatchBytes = 128 * 1024;

@@ -254,6 +254,10 @@ export const DIRECT_FLOWS_MAX = 1024;
 /** Bytes of one such flow that may wait for its socket; more are dropped, as a full device queue does. */
 export const DIRECT_DATAGRAMS_BYTES: number = 256 * KIB;
 
+/** Bytes. Receive buffer asked for each UDP socket, here and on the bastion; the kernel gives at most
+ * net.core.rmem_max, and counts about four times the bytes of small datagrams. */
+export const UDP_RECEIVE_BUFFER_BYTES: number = 1 * MIB;
+
 /** Flows of one relay at once; fewer when the server allows it fewer file descriptors. */
 export const RELAY_FLOWS_MAX = 2048;
 

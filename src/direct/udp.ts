@@ -1,7 +1,7 @@
 /** UDP past every bastion: a marked socket for each flow, connected, so that ICMP errors come back to it. */
 import dgram from 'node:dgram';
 import type { DatagramCarrier, DatagramReceiver, UdpDatagram, UdpFlow } from '../core/datagram.ts';
-import { DIRECT_DATAGRAMS_BYTES, DIRECT_FLOWS_MAX } from '../core/limits.ts';
+import { DIRECT_DATAGRAMS_BYTES, DIRECT_FLOWS_MAX, UDP_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
 import type { Native } from '../core/native.ts';
 import type { OwnSockets } from '../core/own-sockets.ts';
 import { reasonOf } from './reason.ts';
@@ -85,6 +85,7 @@ class DirectUdpFlow implements DatagramReceiver {
     const fd = native.openUdp(family, mark);
     const socket = dgram.createSocket({
       type: family === 4 ? 'udp4' : 'udp6',
+      recvBufferSize: UDP_RECEIVE_BUFFER_BYTES,
       // It is an address already, and is to be connected in this turn.
       lookup: (address, _options, done) => done(null, address, family),
     });

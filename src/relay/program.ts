@@ -3,7 +3,13 @@
  * that nothing is written on the server.
  */
 import { readFileSync } from 'node:fs';
-import { RELAY_AGE_MS, RELAY_FLOWS_MAX, RELAY_QUEUE_BYTES, RELAY_SILENCE_MS } from '../core/limits.ts';
+import {
+  RELAY_AGE_MS,
+  RELAY_FLOWS_MAX,
+  RELAY_QUEUE_BYTES,
+  RELAY_SILENCE_MS,
+  UDP_RECEIVE_BUFFER_BYTES,
+} from '../core/limits.ts';
 
 export type Interpreter = 'python3' | 'perl';
 
@@ -17,7 +23,13 @@ export interface Program {
   readonly source: Buffer;
 }
 
-const VALUES = [RELAY_AGE_MS, RELAY_QUEUE_BYTES, RELAY_SILENCE_MS / 1000, RELAY_FLOWS_MAX].join(', ');
+const VALUES = [
+  RELAY_AGE_MS,
+  RELAY_QUEUE_BYTES,
+  RELAY_SILENCE_MS / 1000,
+  RELAY_FLOWS_MAX,
+  UDP_RECEIVE_BUFFER_BYTES,
+].join(', ');
 
 const programs = new Map<Interpreter, Program>();
 
@@ -36,13 +48,15 @@ function read(file: string): string {
 
 /** Isolated and without site packages: neither the server's environment nor its user changes what is run. */
 function python(): Program {
-  const source = Buffer.from(`AGE, QUEUE, SILENCE, FLOWS = ${VALUES}\n${read('relay.py')}`);
+  const source = Buffer.from(`AGE, QUEUE, SILENCE, FLOWS, BUFFER = ${VALUES}\n${read('relay.py')}`);
   const command = `python3 -I -S -c 'import sys; exec(sys.stdin.buffer.read(${source.length}))'`;
   return { command, source };
 }
 
 function perl(): Program {
-  const source = Buffer.from(`our ($AGE, $QUEUE, $SILENCE, $FLOWS) = (${VALUES});\n${read('relay.pl')}`);
+  const source = Buffer.from(
+    `our ($AGE, $QUEUE, $SILENCE, $FLOWS, $BUFFER) = (${VALUES});\n${read('relay.pl')}`,
+  );
   const all = source.length;
   const command = `perl -e '$_ = ""; while (length($_) < ${all}) { sysread(STDIN, $_, ${all} - length($_), length($_)) || exit 74 } eval $_; print STDERR $@; exit 70'`;
   return { command, source };

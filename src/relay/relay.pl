@@ -1,6 +1,6 @@
 # netproxy's UDP relay, run by perl where there is no python3: what relay.py says of itself holds here. Before
-# this text stands a line that declares $AGE (ms), $QUEUE (bytes), $SILENCE (s) and $FLOWS. Only what Debian's
-# perl-base has is used.
+# this text stands a line that declares $AGE (ms), $QUEUE (bytes), $SILENCE (s), $FLOWS and $BUFFER (bytes).
+# Only what Debian's perl-base has is used.
 use strict;
 use warnings;
 use Errno qw(:POSIX);
@@ -27,6 +27,7 @@ sub make {
     my $protocol = $kind & 0x10 ? ($six ? 58 : 1) : 0;
     socket(my $made, $six ? AF_INET6 : AF_INET, SOCK_DGRAM, $protocol) or return;
     nonblocking($made);
+    setsockopt($made, SOL_SOCKET, SO_RCVBUF, $BUFFER);
     my ($level, $errors) = @{ $OPTION{ $six ? 6 : 4 } };
     setsockopt($made, $level, $errors, 1) if $LINUX;
     return $made;

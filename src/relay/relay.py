@@ -1,6 +1,6 @@
 # netproxy's UDP relay, run by python3 on the bastion for as long as its SSH channel lasts. It comes by stdin,
 # keeps nothing, and ends with its input. The protocol: src/relay/frames.ts. Before this text stands a line
-# that sets AGE (ms), QUEUE (bytes), SILENCE (s) and FLOWS.
+# that sets AGE (ms), QUEUE (bytes), SILENCE (s), FLOWS and BUFFER (bytes).
 import collections, errno, os, select, socket, struct, sys, time
 
 LINUX = sys.platform.startswith("linux")
@@ -32,6 +32,7 @@ def make(kind):
         protocol = socket.IPPROTO_ICMPV6 if kind & 2 else socket.IPPROTO_ICMP
     made = socket.socket(family, socket.SOCK_DGRAM, protocol)
     made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     if LINUX:
         six = kind & 2
         made.setsockopt(socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP, IPV6_RECVERR if six else IP_RECVERR, 1)

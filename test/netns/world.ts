@@ -47,6 +47,10 @@ export class Netproxy {
 }
 
 export interface WorldOptions {
+  /** Address families of the application's namespace; both by default. */
+  readonly families?: readonly (4 | 6)[];
+  /** By which the bastion is reached; 4 by default. */
+  readonly by?: 4 | 6;
   readonly sshd?: boolean;
   readonly config?: readonly string[];
   readonly password?: string;
@@ -64,10 +68,10 @@ export class World {
   }
 
   static async create(options: WorldOptions = {}): Promise<World> {
-    const lab = await createLab();
+    const lab = await createLab(options.families === undefined ? {} : { families: options.families });
     const sshd = await startSshd({
       netns: lab.bastion.name,
-      address: LAB.bastion.v4,
+      address: options.by === 6 ? LAB.bastion.v6 : LAB.bastion.v4,
       start: options.sshd ?? true,
       config: options.config ?? [],
       ...(options.build === undefined ? {} : { build: options.build }),
@@ -100,8 +104,8 @@ export class World {
 
   /** The three settings that every start needs, as flags. */
   get flags(): readonly string[] {
-    const { user, port, clientKeyFile, knownHostsFile } = this.sshd;
-    const bastion = `ssh://${user}@${LAB.bastion.v4}:${port}`;
+    const { user, address, port, clientKeyFile, knownHostsFile } = this.sshd;
+    const bastion = `ssh://${user}@${address.includes(':') ? `[${address}]` : address}:${port}`;
     return ['--bastion', bastion, '--identity', clientKeyFile, '--known-hosts', knownHostsFile];
   }
 
