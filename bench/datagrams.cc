@@ -1,5 +1,5 @@
-// UDP echo server and load generator for datagrams.ts. One thread each, many datagrams a system call, so that the
-// tool costs little beside what is measured.
+// UDP echo server and load generator for datagrams.ts. One thread each, many datagrams a system call, so that
+// the tool costs little beside what is measured.
 //
 //   datagrams serve ADDRESS PORT
 //   datagrams send ADDRESS PORT RATE SIZE SECONDS   prints one line of JSON

@@ -238,3 +238,4 @@ while ((clock() - $heard & 0xffffffff) <= $SILENCE * 1000) {
     }
     $blocked = write_output();
 }
+exit 0;

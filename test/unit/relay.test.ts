@@ -4,7 +4,12 @@ import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { addressBytes } from '../../src/core/cidr.ts';
-import { RELAY_DELAY_PERIOD_MS, RELAY_GREETING_BYTES, RELAY_QUEUE_BYTES } from '../../src/core/limits.ts';
+import {
+  RELAY_DELAY_PERIOD_MS,
+  RELAY_GREETING_BYTES,
+  RELAY_QUEUE_BYTES,
+  RELAY_SILENCE_MS,
+} from '../../src/core/limits.ts';
 import { Delay } from '../../src/relay/delay.ts';
 import { FrameReader, MAGIC, writeClose, writeData, writeOpen, writeTime } from '../../src/relay/frames.ts';
 import type { FrameEvents } from '../../src/relay/frames.ts';
@@ -120,6 +125,18 @@ for (const interpreter of INTERPRETERS) {
       }),
       { numRuns: 25 },
     );
+  });
+
+  test(`the program for ${interpreter} ends by itself when it hears nothing`, async () => {
+    const { command, source } = program(interpreter);
+    const silence = String(RELAY_SILENCE_MS / 1000);
+    // A second, in as many characters.
+    const hasty = source.toString().replace(` ${silence},`, ` ${'1'.padStart(silence.length)},`);
+    const child = spawn('/bin/sh', ['-c', command], { env: { PATH: '/usr/bin:/bin' } });
+    child.stdout.resume();
+    child.stdin.write(hasty);
+    const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+    assert.equal(code, 0);
   });
 
   test(`the program for ${interpreter} takes what is written here`, async () => {
