@@ -15,6 +15,7 @@ import { directDialer } from './direct/dialer.ts';
 import { DirectUdp } from './direct/udp.ts';
 import { lookup } from './dns/own/lookup.ts';
 import { DnsRelay } from './dns/relay.ts';
+import { examine } from './doctor/doctor.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
 import { Forwarder } from './forward/forwarder.ts';
@@ -168,6 +169,7 @@ async function run(
     reducePrivileges({
       ...{ native, log, user: config.user, seccomp: config.seccomp, files: source.files },
       agent: config.bastions.some(({ credentials }) => credentials.agentSocket !== undefined),
+      tofu: config.bastions.some(({ tofu }) => tofu !== undefined),
     });
     const first = await Promise.race([upstreams.whenReady(), stopped, lost.promise]);
     if (first !== undefined) {
@@ -221,6 +223,7 @@ export const commands: Commands = {
   check: judgeBastions,
   judge: judgeBastion,
   keyscan: scanHostKeys,
+  doctor: (patient) => examine(patient, netCommands),
   plan,
   release: releaseHost,
 };

@@ -17,6 +17,8 @@ export interface Arguments {
   readonly help: boolean;
   readonly version: boolean;
   readonly json: boolean;
+  /** Every flag without a value that was given. */
+  readonly switches: ReadonlySet<string>;
   readonly problems: readonly Problem[];
 }
 
@@ -40,7 +42,8 @@ export function flagsOf(command: CommandName | undefined): readonly Flag[] {
     const { flag = id, short } = SETTINGS.get(id) ?? {};
     return { long: flag, id, ...(short === undefined ? {} : { short }) };
   });
-  return [...settings, ...(info.json ? [JSON_OUTPUT] : []), HELP];
+  const switches = (info.switches ?? []).map(([long]): Flag => ({ long }));
+  return [...settings, ...switches, ...(info.json ? [JSON_OUTPUT] : []), HELP];
 }
 
 /** Every flag of every command: so that the value of a flag is never taken for the command. */
@@ -133,6 +136,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     help: seen.has(HELP.long),
     version: seen.has(VERSION.long),
     json: seen.has(JSON_OUTPUT.long),
+    switches: seen,
     problems,
   };
 }

@@ -2,7 +2,7 @@
 import { SETTINGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
 
-export type CommandName = 'run' | 'check' | 'plan' | 'release' | 'keyscan' | 'help' | 'completion';
+export type CommandName = 'run' | 'check' | 'doctor' | 'plan' | 'release' | 'keyscan' | 'help' | 'completion';
 
 export interface CommandInfo {
   /** One line for the list of commands. */
@@ -15,6 +15,8 @@ export interface CommandInfo {
   readonly many?: true;
   /** Settings that it takes as flags, in order. */
   readonly settings: readonly SettingId[];
+  /** Flags that are no settings and take no value, beside those of every command, and what each does. */
+  readonly switches?: readonly (readonly [long: string, about: string])[];
   /** It has output that scripts read, hence `--json`. */
   readonly json: boolean;
   /** What it does, in whole sentences. */
@@ -67,6 +69,22 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     ],
     exits: [[0, 'the configuration is valid']],
   },
+  doctor: {
+    summary: 'look at everything that "run" depends on, and say what mends it',
+    operands: '',
+    settings: allFlags,
+    switches: [['offline', 'Connect to no bastion.']],
+    json: true,
+    about:
+      'Examines the container, its network namespace, the configuration with its files and, with a ' +
+      'configuration, each bastion: logs in to it and opens one channel. Every line that is not "ok" comes with ' +
+      'what mends it, for Compose, Kubernetes and docker run. Changes nothing, and may run beside "run".',
+    examples: ['netproxy doctor', 'netproxy doctor -c /etc/netproxy/netproxy.yaml --json'],
+    exits: [
+      [0, 'nothing keeps netproxy from working; there may be warnings'],
+      [1, 'something does'],
+    ],
+  },
   plan: {
     summary: 'print the changes that "run" would make to this network namespace',
     operands: '',
@@ -110,7 +128,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   help: {
     summary: 'explain a command',
     operands: '[COMMAND]',
-    words: ['run', 'check', 'plan', 'release', 'keyscan', 'help', 'completion'],
+    words: ['run', 'check', 'doctor', 'plan', 'release', 'keyscan', 'help', 'completion'],
     settings: [],
     json: false,
     about: 'Explains a command, or lists the commands.',

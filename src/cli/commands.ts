@@ -2,6 +2,7 @@ import type { Config, HostConfig, LogConfig } from '../config/config.ts';
 import type { JudgedBastion } from '../config/load.ts';
 import type { ConfigSource } from '../control/reload.ts';
 import type { Problem } from '../core/errors.ts';
+import type { Finding } from '../core/finding.ts';
 import type { Log } from '../core/log.ts';
 
 /** What a command may use of the process. */
@@ -27,6 +28,19 @@ export interface ScannedKey {
   readonly knownHosts: string;
 }
 
+/** What the doctor looks at, beside the machine. */
+export interface Examined {
+  readonly host: HostConfig;
+  /** Undefined when none was given, or it has problems. */
+  readonly config: Config | undefined;
+  /** What is wrong with the configuration and the files that it names. */
+  readonly problems: readonly Problem[];
+  /** Every file that was read. */
+  readonly files: readonly string[];
+  /** Whether to do without the network. */
+  readonly offline: boolean;
+}
+
 /** What the commands do, as the composition root provides it. Errors are NetproxyErrors where known. */
 export interface Commands {
   /** Forwards until `io.stop`, then ends in order. `ready` is called once, with the line to print. */
@@ -37,6 +51,8 @@ export interface Commands {
   judge(bastion: JudgedBastion): Promise<readonly Problem[]>;
   /** All host keys of a server; each connection may take `timeoutMs`. Rejects with an Error that says why. */
   keyscan(host: string, port: number, timeoutMs: number): Promise<readonly ScannedKey[]>;
+  /** Looks at everything that `run` depends on. Changes nothing. */
+  doctor(patient: Examined): Promise<readonly Finding[]>;
   /** Prints the steps that `run` would take on the host. */
   plan(config: HostConfig, io: Io): Promise<void>;
   /** Puts the host back as it was, whoever changed it. */

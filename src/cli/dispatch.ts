@@ -14,6 +14,7 @@ import type { Commands, Io } from './commands.ts';
 import { completion } from './completion.ts';
 import { commandHelp, programHelp } from './help.ts';
 import { keyscan, keyscanInput } from './keyscan.ts';
+import { admit, doctor } from './doctor.ts';
 import { plan } from './plan.ts';
 import { release } from './release.ts';
 import { report } from './report.ts';
@@ -131,6 +132,21 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     } catch (error) {
       throw error instanceof ProblemsError ? located(error, full.origins) : error;
     }
+  }
+  if (command === 'doctor') {
+    const { host, full, problems } = await admit(args, sources);
+    loaded(host.config);
+    const { commands, io } = await prepare(shell, args, host);
+    // What only the parts can judge.
+    const judged = full === undefined ? [] : await commands.check(full.config, io);
+    const patient = {
+      host: host.config,
+      config: full?.config,
+      problems: [...problems, ...(full === undefined ? [] : judged.map((one) => placed(one, full.origins)))],
+      files: [...files],
+      offline: args.switches.has('offline'),
+    };
+    return doctor(patient, commands, io, colour);
   }
   const host = await loadHostConfig(sources);
   loaded(host.config);

@@ -392,6 +392,15 @@ export const WATCH_UNREST_MS: number = 2 * SECOND_MS;
 /** Symbolic links followed on the way to one file; the kernel follows as many (path_resolution(7)). */
 export const WATCH_LINKS_MAX = 40;
 
+/** Bytes of memory that an idle netproxy fits in, and in which it works without care under load. */
+export const MEMORY_NEEDED_BYTES: number = 64 * MIB;
+export const MEMORY_COMFORTABLE_BYTES: number = 192 * MIB;
+
+/** Milliseconds between looks of the doctor at a bastion's state, and that it waits longer than a login may
+ * take. */
+export const DOCTOR_POLL_MS = 20;
+export const DOCTOR_GRACE_MS: number = 2 * SECOND_MS;
+
 /** Milliseconds between looks at whether the last flow has ended. */
 export const DRAIN_POLL_MS = 20;
 

@@ -1,12 +1,12 @@
 import { NetproxyError } from '../core/errors.ts';
 
-const NET_ADMIN_HINT = `Give the container the capability NET_ADMIN. Compose, below the service:
+export const NET_ADMIN_HINT: string = `Give the container the capability NET_ADMIN. Compose, below the service:
     cap_add: [NET_ADMIN]
 Kubernetes, below the container:
     securityContext: { capabilities: { add: ["NET_ADMIN"] } }
 docker run: --cap-add NET_ADMIN`;
 
-const TUN_HINT = `Give the container the device /dev/net/tun. Compose, below the service:
+export const TUN_HINT: string = `Give the container the device /dev/net/tun. Compose, below the service:
     devices: ["/dev/net/tun:/dev/net/tun"]
 Kubernetes, below the container and below the pod's spec:
     volumeMounts: [{ name: tun, mountPath: /dev/net/tun }]

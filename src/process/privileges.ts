@@ -31,6 +31,8 @@ export interface PrivilegePlan {
 export interface Needs {
   /** An SSH agent is used to log in. */
   readonly agent: boolean;
+  /** The key of a bastion that is met for the first time is written to a file. */
+  readonly tofu: boolean;
   /** Of the files that a reload reads, the first that `reader` may not read. */
   unreadable(reader: Reader): string | undefined;
 }
@@ -39,8 +41,8 @@ export interface Needs {
 export function planPrivileges(user: UserChoice, status: ProcessStatus, needs: Needs): PrivilegePlan {
   const stay = (why: string, unwanted = false): PrivilegePlan => ({
     become: undefined,
-    // The socket of an agent mostly belongs to another user, and uid 0 alone does not open it.
-    keep: [CAPABILITY.NET_ADMIN, ...(needs.agent ? [CAPABILITY.DAC_OVERRIDE] : [])],
+    // The socket of an agent mostly belongs to another user, as that file may, and uid 0 alone opens neither.
+    keep: [CAPABILITY.NET_ADMIN, ...(needs.agent || needs.tofu ? [CAPABILITY.DAC_OVERRIDE] : [])],
     why,
     unwanted,
   });
@@ -55,6 +57,7 @@ export function planPrivileges(user: UserChoice, status: ProcessStatus, needs: N
   const become = { ...wanted, groups: status.groups.filter((group) => group >= FIRST_OWN_GROUP) };
   if (user === 'auto') {
     if (needs.agent) return stay('an SSH agent answers only to its own user and to uid 0');
+    if (needs.tofu) return stay('the file of "tofu" is written to when a bastion is met');
     // A key or certificate that is exchanged and cannot be read would be an outage, hours later.
     const file = needs.unreadable(become);
     if (file !== undefined) return stay(`user ${NOBODY} could not read ${file} again when it changes`);
@@ -67,6 +70,7 @@ export interface ReduceOptions {
   readonly user: UserChoice;
   readonly seccomp: boolean;
   readonly agent: boolean;
+  readonly tofu: boolean;
   /** Files that a reload reads again, those that are not there too. */
   readonly files: Iterable<string>;
   readonly log: Log;
@@ -76,11 +80,11 @@ export interface ReduceOptions {
  * Gives up everything but what is needed from now on, and says in the log what is left. Nothing of it is a
  * reason not to run: what cannot be given up is told.
  */
-export function reducePrivileges({ native, user, seccomp, agent, files, log }: ReduceOptions): void {
+export function reducePrivileges({ native, user, seccomp, agent, tofu, files, log }: ReduceOptions): void {
   const readable = [...files].filter(mayRead);
   const unreadable = (reader: Reader): string | undefined =>
     readable.find((file) => !isReadableBy(reader, file));
-  const { become, keep, why, unwanted } = planPrivileges(user, ownStatus(), { agent, unreadable });
+  const { become, keep, why, unwanted } = planPrivileges(user, ownStatus(), { agent, tofu, unreadable });
   try {
     if (become === undefined) native.reducePrivileges(keep);
     else native.reducePrivileges(keep, become.uid, become.gid, become.groups);

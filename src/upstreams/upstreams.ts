@@ -25,7 +25,8 @@ import { carriersOf, depthOf, groupsOf, lastResortOf } from './roles.ts';
 export interface Connection {
   readonly native: Native;
   readonly log: Log;
-  readonly engine: () => NativeEngine;
+  /** Undefined: JavaScript moves the bytes. */
+  readonly engine: () => NativeEngine | undefined;
   readonly held: HeldAddresses;
   readonly own: OwnSockets;
   readonly lookup: Lookup;

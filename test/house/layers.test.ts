@@ -39,8 +39,13 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
     may: ['core', 'policy', 'config', 'ssh'],
     why: 'the part of the composition that knows what a bastion of the configuration is made of',
   },
+  doctor: {
+    may: ['core', 'config', 'cli', 'dns', 'netns', 'process', 'ssh', 'upstreams'],
+    why: 'it asks each part what it would need',
+  },
   'app.ts': {
     may: [
+      'doctor',
       'upstreams',
       'core',
       'policy',

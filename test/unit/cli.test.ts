@@ -64,6 +64,7 @@ async function cli(
       check: async () => [],
       judge: async () => [],
       keyscan: async () => [],
+      doctor: async () => [],
       plan: async () => unexpected(),
       release: async () => unexpected(),
       ...options.commands,
@@ -110,7 +111,7 @@ describe('arguments', () => {
     [
       ['rnu'],
       [
-        '"rnu": no such command; allowed: run, check, plan, release, keyscan, help, completion | Did you mean "netproxy run"?',
+        '"rnu": no such command; allowed: run, check, doctor, plan, release, keyscan, help, completion | Did you mean "netproxy run"?',
       ],
     ],
     [
@@ -143,7 +144,7 @@ describe('arguments', () => {
     [['run', 'now'], ['"now": "netproxy run" takes no operand | undefined']],
     [
       ['help', 'rnu'],
-      ['"rnu": allowed: run, check, plan, release, keyscan, help, completion | Did you mean run?'],
+      ['"rnu": allowed: run, check, doctor, plan, release, keyscan, help, completion | Did you mean run?'],
     ],
     [['help', 'run', 'check'], ['"check": "netproxy help" takes one operand | undefined']],
     [['completion', 'tcsh'], ['"tcsh": allowed: bash, zsh, fish | Name one of them.']],

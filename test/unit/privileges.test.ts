@@ -26,7 +26,11 @@ test('the status of a process is read', () => {
   assert.deepEqual(parseStatus('').effective, new Set());
 });
 
-const needs = (agent = false, file?: string): Needs => ({ agent, unreadable: () => file });
+const needs = (agent = false, file?: string, tofu = false): Needs => ({
+  agent,
+  tofu,
+  unreadable: () => file,
+});
 
 test('uid 0 becomes nobody, and keeps NET_ADMIN and the groups that an operator gave', () => {
   assert.deepEqual(planPrivileges('auto', status(0, DOCKER, '0 6 10 2000'), needs()), {
@@ -48,6 +52,7 @@ test('it stays who it is where nothing else is possible, was asked for or would 
     [['auto', status(1000, NET_ADMIN_ALONE), needs()], /started as this user/, false],
     [[{ uid: 1000, gid: 1000 }, status(1000, NET_ADMIN_ALONE), needs()], /started as this user/, false],
     [['auto', status(0, DOCKER), needs(true)], /an SSH agent/, false],
+    [['auto', status(0, DOCKER), needs(false, undefined, true)], /"tofu"/, false],
     [['auto', status(0, DOCKER), needs(false, '/key')], /could not read \/key again/, false],
   ];
   for (const [given, why, unwanted] of cases) {
@@ -55,7 +60,7 @@ test('it stays who it is where nothing else is possible, was asked for or would 
     assert.equal(plan.become, undefined);
     assert.match(plan.why, why);
     assert.equal(plan.unwanted, unwanted, plan.why);
-    assert.equal(plan.keep.includes(CAPABILITY.DAC_OVERRIDE), given[2].agent);
+    assert.equal(plan.keep.includes(CAPABILITY.DAC_OVERRIDE), given[2].agent || given[2].tofu);
   }
   // Asked for in so many words.
   assert.ok(planPrivileges({ uid: 9, gid: 9 }, status(0, DOCKER), needs(true, '/key')).become);
