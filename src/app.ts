@@ -6,6 +6,7 @@ import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
 import { parseDestination } from './core/destination.ts';
+import type { Dialer } from './core/dialer.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
 import { HeldAddresses } from './core/held-addresses.ts';
 import { OwnSockets } from './core/own-sockets.ts';
@@ -14,7 +15,7 @@ import { loadNative, type Native, type TunDevice } from './core/native.ts';
 import { directDialer } from './direct/dialer.ts';
 import { DirectUdp } from './direct/udp.ts';
 import { lookup } from './dns/own/lookup.ts';
-import { DnsRelay } from './dns/relay.ts';
+import { Dns } from './dns/dns.ts';
 import { examine } from './doctor/doctor.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
@@ -46,6 +47,11 @@ function openTun(native: Native, name: string): TunDevice {
   }
 }
 
+/** What dials show of the far end, DNS wants to know. */
+function watchedDialer(dialer: Dialer | undefined, dns: Dns): Dialer | undefined {
+  return dialer === undefined ? undefined : dns.watch(dialer);
+}
+
 async function run(
   config: Config,
   io: Io,
@@ -75,12 +81,17 @@ async function run(
   const { dialers } = upstreams;
   let { dialTimeout } = config;
   const direct = directDialer({ native, own, mark: FWMARK, timeoutMs: () => dialTimeout });
-  const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort);
+  const dns = new Dns({
+    ...{ settings: config.dns, networks: config.local, tun: config.tun.name, sockets: { native, own }, log },
+    dialer: () => dialers.get(upstreams.lastResort),
+    readFile: (path, maxBytes) => upstreams.readFile(path, maxBytes),
+  });
+  const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, { names: dns.names });
   let rules = policyOf(config);
   const policy = new LoopGuard({ decide: (flow) => rules.decide(flow) }, (flow) => own.has(flow), log);
-  const carriers = { upstreams: dialers, direct };
-  const forwarder = new Forwarder({ policy, ...carriers, log, now: () => performance.now() });
-  const dns = new DnsRelay(policyDialer(policy, carriers));
+  const watched = { get: (name: string) => watchedDialer(dialers.get(name), dns) };
+  const carriers = { upstreams: watched, direct };
+  const forwarder = new Forwarder({ policy, ...carriers, dns, log, now: () => performance.now() });
   const ping = new Ping(policyDialer(policy, carriers));
   const now = (): number => performance.now();
   const relay = new Relays({
@@ -142,6 +153,7 @@ async function run(
       await upstreams.follow(next);
       rules = policyOf(next);
       ({ dialTimeout } = next);
+      if (touches(/^(dns|local)\b/)) dns.follow(next.dns, next.local);
       if (touches(/^(local|captured|metadata|strict)\b/)) {
         const { steps, direct } = await keeper.follow(hostInput(next, device.name));
         log.info({ steps: steps.length, networks: direct }, 'the namespace follows the new settings');
@@ -154,6 +166,8 @@ async function run(
   try {
     // The marked socket leaves by the uplink before the takeover as well as after it, so the two need
     // not wait for each other; the ready line waits for both.
+    await dns.start();
+    held.listen(() => dns.networksChanged());
     upstreams.start();
     reload.start();
     const taken = await keeper.start();
@@ -174,6 +188,7 @@ async function run(
     const first = await Promise.race([upstreams.whenReady(), stopped, lost.promise]);
     if (first !== undefined) {
       const ms = Math.round(performance.now() - started);
+      dns.warm();
       ready(`netproxy is ready: ${device.name} -> ${first} in ${ms} ms`);
     }
     await Promise.race([stopped, lost.promise]);
@@ -203,9 +218,9 @@ async function drain(engine: Engine): Promise<void> {
 }
 
 function hostInput(config: HostConfig, tun: string = config.tun.name): TakeOverInput {
-  const { local, metadata, layers, strict } = config;
+  const { local, metadata, layers, strict, dns } = config;
   const captured = config.captured.flatMap((text) => parseDestination(text) ?? []);
-  return { tun: { ...config.tun, name: tun }, local, captured, metadata, layers, strict };
+  return { tun: { ...config.tun, name: tun }, local, captured, metadata, layers, strict, dnsPort: dns.port };
 }
 
 async function plan(config: HostConfig, io: Io): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Algorithms } from '../core/algorithms.ts';
+import type { Endpoint } from '../core/flow.ts';
 import type { Secret } from '../core/secret.ts';
 import type { UserChoice } from '../core/user.ts';
 import type { Rule } from '../policy/rule.ts';
@@ -96,6 +97,7 @@ export interface HostConfig {
   readonly layers: readonly ('routes' | 'nftables')[];
   /** Whether to fail rather than do without a layer. */
   readonly strict: boolean;
+  readonly dns: DnsConfig;
   /** What a stop in order leaves behind. */
   readonly onExit: 'closed' | 'open';
   /** Milliseconds. */
@@ -116,6 +118,21 @@ export interface HostConfig {
   /** Whether dangerous system calls are refused from then on. */
   readonly seccomp: boolean;
   readonly log: LogConfig;
+}
+
+/** How names are looked up. */
+export interface DnsConfig {
+  /** Resolvers of the far end; none: they are looked for. */
+  readonly upstream: readonly Endpoint[];
+  /** The namespace's own resolvers; none: those of resolv.conf. */
+  readonly resolvers: readonly string[];
+  /** Domains in lower case: those that are local, and those that never are. */
+  readonly local: readonly string[];
+  readonly far: readonly string[];
+  readonly aaaa: 'auto' | 'yes' | 'no';
+  readonly port: number;
+  /** Milliseconds that an answer may be kept beyond its time. */
+  readonly stale: number;
 }
 
 export interface LogConfig {

@@ -7,6 +7,7 @@ export const GROUPS = [
   'Groups of bastions',
   'Rules',
   'Network',
+  'DNS',
   'Flows',
   'Process',
   'Logging',

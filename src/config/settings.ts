@@ -14,6 +14,8 @@ import {
 import type { Setting } from './setting.ts';
 import type { UserChoice } from '../core/user.ts';
 import * as kind from './kind.ts';
+import { dnsRows } from './dns-settings.ts';
+import type { DnsSettingValues } from './dns-settings.ts';
 import { upstreamName } from './rule-kind.ts';
 import { ruleRows } from './rule-settings.ts';
 import type { RuleSettingValues } from './rule-settings.ts';
@@ -31,7 +33,7 @@ const keepAliveMisses = kind.integer('COUNT', 1, 100, 'a number');
 const handshakeTimeout = kind.duration(1000, HOUR_MS);
 
 /** What each setting is once read; durations are milliseconds, and `local` is one item of its list. */
-export interface SettingValues extends RuleSettingValues, TrustSettingValues {
+export interface SettingValues extends RuleSettingValues, TrustSettingValues, DnsSettingValues {
   config: string;
   bastion: BastionUrl;
   jump: BastionUrl;
@@ -388,6 +390,7 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     description:
       'After a stop in order: "closed" keeps the routes, so that nothing leaks; "open" puts the old ones back.',
   },
+  ...dnsRows,
   connectHold: {
     key: 'connectHold',
     flag: 'connect-hold',

@@ -55,7 +55,8 @@ export type ErrorCode =
   | 'NET_ADMIN_MISSING'
   | 'IP_COMMAND_MISSING'
   | 'IP_COMMAND_FAILED'
-  | 'NFT_UNUSABLE';
+  | 'NFT_UNUSABLE'
+  | 'DNS_PORT_BUSY';
 
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
@@ -247,6 +248,11 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     meaning:
       'The command "nft" is missing, or the kernel lacks what the filter needs (nf_tables, nf_conntrack), and "strict" is set.',
     hint: 'Install the package nftables where netproxy runs, or load the modules nf_tables and nf_conntrack on the host; without "strict", routes alone keep traffic in.',
+  },
+  DNS_PORT_BUSY: {
+    exit: EXIT_FAILURE,
+    meaning: 'The port at which netproxy hears questions to resolvers of the namespace is in use.',
+    hint: 'Give another port with --dns-port; nobody but netproxy needs to know it.',
   },
   IP_COMMAND_FAILED: {
     exit: EXIT_FAILURE,

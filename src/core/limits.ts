@@ -99,6 +99,9 @@ export const SSH_REKEY_DEADLINE_MS: number = 120 * SECOND_MS;
  * about two minutes, which no application should have to. */
 export const SSH_OPEN_DEADLINE_MS: number = 30 * SECOND_MS;
 
+/** Milliseconds that reading a small file of the bastion's may take. */
+export const SSH_FILE_DEADLINE_MS: number = 3 * SECOND_MS;
+
 /** Milliseconds. Reconnect delays double from the first to the last, each with jitter, so that many
  * sidecars do not return to a restarted bastion in step. */
 export const SSH_RECONNECT_FIRST_MS: number = 250;
@@ -308,16 +311,63 @@ export const DNS_QUERY_DEADLINE_MS: number = 4 * SECOND_MS;
 /** Milliseconds that a resolver's channel stays open without a question (RFC 7766, 6.2.3: seconds). */
 export const DNS_IDLE_MS: number = 10 * SECOND_MS;
 
-/** Questions of one resolver that may wait for their answers; more are answered SERVFAIL at once. */
-export const DNS_QUERIES_MAX = 1024;
+/** Questions that may wait for their answers: of all clients, and of one, which is a socket of the application
+ * (Node's resolver asks all it has by one). More are answered SERVFAIL at once. */
+export const DNS_WAITING_MAX = 4096;
+export const DNS_CLIENT_WAITING_MAX = 1024;
 
-/** Bytes of questions that may wait for their answers, of one resolver and of all. A question is mostly under
- * 100 bytes, but may have 64 KiB. More are answered SERVFAIL at once. */
-export const DNS_RESOLVER_WAITING_MAX_BYTES: number = 1 * MIB;
+/** Bytes of questions that may wait. One is mostly under 100 bytes, but may have 64 KiB. */
 export const DNS_WAITING_MAX_BYTES: number = 4 * MIB;
 
-/** Resolvers in use at once; questions to more are answered SERVFAIL. A host has at most three. */
+/** Resolvers in use at once, of those that applications address; the one used longest ago gives way. */
 export const DNS_RESOLVERS_MAX = 64;
+
+/** Milliseconds that a resolver may take to answer a question that is to show whether it is one. */
+export const DNS_PROBE_DEADLINE_MS: number = 2 * SECOND_MS;
+
+/** Milliseconds after which resolvers are looked for again when none was found. */
+export const DNS_SEARCH_PAUSE_MS: number = 5 * SECOND_MS;
+
+/** Milliseconds that a local resolver may take until the next one is asked; it is one hop away. */
+export const DNS_NEAR_ATTEMPT_MS = 1500;
+
+/** Milliseconds between looks at whether resolv.conf has changed. */
+export const DNS_RESOLV_CONF_LOOK_MS: number = 1 * SECOND_MS;
+
+/** Answers that are kept, and their bytes; a busy host asks for some hundred names. */
+export const DNS_CACHE_MAX = 8192;
+export const DNS_CACHE_MAX_BYTES: number = 4 * MIB;
+
+/** Seconds that an answer is kept at most: one with addresses (RFC 8767, 4), and one that there are none (RFC 2308, 5). */
+export const DNS_TTL_MAX_S = 86_400;
+export const DNS_NEGATIVE_TTL_MAX_S = 10_800;
+
+/** Of answers that are kept beyond their time (RFC 8767, 5): seconds that they are given, milliseconds that a
+ * fresh one is waited for before, and for which none is waited for after one did not come. */
+export const DNS_STALE_TTL_S = 30;
+export const DNS_STALE_AFTER_MS = 1800;
+export const DNS_STALE_PAUSE_MS: number = 5 * SECOND_MS;
+
+/** Milliseconds that an answer may be kept beyond its time. */
+export const DNS_STALE_MS: number = 24 * 3600 * SECOND_MS;
+
+/** Addresses whose names are known, and milliseconds beyond the TTL for which they are: programs keep both the
+ * addresses and connections to them. */
+export const DNS_NAMES_MAX = 16_384;
+export const DNS_NAMES_GRACE_MS: number = 3600 * SECOND_MS;
+
+/** Connections over TCP that ask questions at once, and milliseconds that one may rest (RFC 7766, 6.2.3). */
+export const DNS_STREAMS_MAX = 256;
+export const DNS_STREAM_IDLE_MS: number = 30 * SECOND_MS;
+
+/** Milliseconds for which it counts whether the far end has a route, that a probe of it may take (the kernel's no
+ * comes at once; silence means that there is one), and networks that are remembered. */
+export const DNS_REACH_MS: number = 300 * SECOND_MS;
+export const DNS_REACH_PROBE_MS: number = 1 * SECOND_MS;
+export const DNS_REACH_MAX = 512;
+
+/** Port of our own listener for questions to resolvers within the namespace. */
+export const DNS_LISTEN_PORT = 28_053;
 
 /** Milliseconds that the connect behind a ping may take: `ping` itself waits a second between two. */
 export const PING_PROBE_DEADLINE_MS: number = 3 * SECOND_MS;

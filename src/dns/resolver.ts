@@ -1,13 +1,18 @@
-/** One resolver as the relay sees it: a channel that many questions share, and the questions. */
+/** A resolver at the far end: a channel that many questions share, out of order (RFC 7766), and the questions. */
 import type { Channel, Dial, Dialer } from '../core/dialer.ts';
-import type { UdpDatagram } from '../core/datagram.ts';
+import type { Endpoint } from '../core/flow.ts';
 import { DNS_IDLE_MS, DNS_QUERY_DEADLINE_MS } from '../core/limits.ts';
 import { MessageSink, MessageSource } from './framing.ts';
-import { answerSize, failure, fit, idOf, setId, type Message } from './message.ts';
+import { HEADER_BYTES, idOf, rcodeOf, RCODE, setId } from './message.ts';
+import { answers } from './question.ts';
+
+/** The answer as it came, or undefined when there was none in time. Called once, in a later turn. */
+export type Done = (answer: Uint8Array | undefined) => void;
 
 interface Query {
-  readonly datagram: UdpDatagram;
-  readonly message: Message;
+  readonly wire: Uint8Array;
+  readonly questionsEnd: number;
+  readonly done: Done;
   readonly timer: NodeJS.Timeout;
   /** Connections it was sent by: it is sent again, once, when one is closed before it is answered. */
   sent: number;
@@ -15,66 +20,76 @@ interface Query {
 
 const IDS = 0x1_0000;
 const SENDS = 2;
+/** Whom a channel says it is for; no application's socket stands behind it. */
+const ORIGIN: Endpoint = { address: '127.0.0.1', port: 0 };
 
 export class Resolver {
-  readonly #dialer: Dialer;
+  readonly endpoint: Endpoint;
+  readonly #dialer: () => Dialer | undefined;
   readonly #queries = new Map<number, Query>();
-  readonly #forget: () => void;
   #dial: Dial | undefined;
   #channel: Channel | undefined;
   #source = new MessageSource();
   #idle: NodeJS.Timeout | undefined;
   #nextId = Math.floor(Math.random() * IDS);
   #heard = false;
-  #waitingBytes = 0;
+  #reached = false;
 
-  /** `forget` is called when nothing is asked any more and the channel is closed. */
-  constructor(dialer: Dialer, forget: () => void) {
+  /** `dialer` gives the way there, which may change. */
+  constructor(endpoint: Endpoint, dialer: () => Dialer | undefined) {
+    this.endpoint = endpoint;
     this.#dialer = dialer;
-    this.#forget = forget;
   }
 
   get outstanding(): number {
     return this.#queries.size;
   }
 
-  /** Bytes of the questions that wait for their answers. */
-  get waitingBytes(): number {
-    return this.#waitingBytes;
+  /** The last dial was answered, with yes or no: the bastion at least is there. */
+  get reached(): boolean {
+    return this.#reached;
   }
 
-  ask(datagram: UdpDatagram, message: Message): void {
+  /** `wire` is a query without an id, whose question ends at `questionsEnd`. */
+  ask(wire: Uint8Array, questionsEnd: number, done: Done, deadlineMs: number = DNS_QUERY_DEADLINE_MS): void {
     clearTimeout(this.#idle);
+    if (this.#queries.size >= IDS / 2) {
+      setImmediate(done, undefined);
+      return;
+    }
     while (this.#queries.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % IDS;
     const id = this.#nextId;
     this.#nextId = (id + 1) % IDS;
-    const timer = setTimeout(() => this.#late(id), DNS_QUERY_DEADLINE_MS);
-    const query: Query = { datagram, message, timer, sent: 0 };
+    const timer = setTimeout(() => this.#late(id), deadlineMs);
+    const query: Query = { wire, questionsEnd, done, timer, sent: 0 };
     this.#queries.set(id, query);
-    this.#waitingBytes += datagram.payload.length;
-    if (this.#channel === undefined) this.#connect(datagram);
+    if (this.#channel === undefined) this.#connect();
     else this.#send(id, query);
   }
 
+  /** Questions that wait get no answer. */
   close(): void {
     clearTimeout(this.#idle);
-    for (const query of this.#queries.values()) clearTimeout(query.timer);
-    this.#queries.clear();
-    this.#waitingBytes = 0;
     this.#dial?.cancel();
     this.#dial = undefined;
     const channel = this.#channel;
     this.#channel = undefined;
     channel?.abort();
-    this.#forget();
+    for (const id of this.#queries.keys()) this.#finish(id, undefined);
   }
 
-  #connect({ destination, source }: UdpDatagram): void {
-    this.#dial ??= this.#dialer.dial(destination, source, {
+  #connect(): void {
+    if (this.#dial !== undefined) return;
+    const dialer = this.#dialer();
+    if (dialer === undefined) {
+      setImmediate(() => this.close());
+      return;
+    }
+    this.#dial = dialer.dial(this.endpoint, ORIGIN, {
       opened: (channel) => this.#opened(channel),
       failed: () => {
         this.#dial = undefined;
-        for (const id of this.#queries.keys()) this.#fail(id);
+        this.#reached = true;
         this.close();
       },
     });
@@ -82,6 +97,7 @@ export class Resolver {
 
   #opened(channel: Channel): void {
     this.#dial = undefined;
+    this.#reached = true;
     this.#channel = channel;
     this.#source = new MessageSource();
     this.#heard = false;
@@ -94,7 +110,7 @@ export class Resolver {
 
   #send(id: number, query: Query): void {
     query.sent++;
-    const copy = Uint8Array.from(query.datagram.payload);
+    const copy = Uint8Array.from(query.wire);
     setId(copy, id);
     this.#source.push(copy);
     this.#channel?.sourceReady();
@@ -102,13 +118,14 @@ export class Resolver {
 
   #answered(answer: Uint8Array): void {
     this.#heard = true;
-    const query = this.#queries.get(idOf(answer));
+    const query = answer.length < HEADER_BYTES ? undefined : this.#queries.get(idOf(answer));
     if (query === undefined) return;
-    this.#remove(idOf(answer));
-    const reply = fit(answer, answerSize(query.message));
-    if (reply !== undefined) {
-      setId(reply, idOf(query.datagram.payload));
-      query.datagram.answer(reply);
+    if (answers(answer, query.wire, query.questionsEnd)) {
+      // The memory is the channel's.
+      this.#finish(idOf(answer), Uint8Array.from(answer));
+    } else if (rcodeOf(answer) !== RCODE.ok) {
+      // Some leave the question out of a refusal.
+      this.#finish(idOf(answer), undefined);
     }
     this.#rest();
   }
@@ -118,38 +135,31 @@ export class Resolver {
     if (this.#channel !== channel) return;
     this.#channel = undefined;
     channel.abort();
-    for (const [id, query] of this.#queries) if (query.sent >= SENDS) this.#fail(id);
-    const [waiting] = this.#queries.values();
-    if (waiting === undefined) this.close();
-    else this.#connect(waiting.datagram);
+    for (const [id, query] of this.#queries) if (query.sent >= SENDS) this.#finish(id, undefined);
+    if (this.#queries.size === 0) clearTimeout(this.#idle);
+    else this.#connect();
   }
 
   #late(id: number): void {
-    this.#fail(id);
+    this.#finish(id, undefined);
     // Nothing at all came: the connection is dead, and the next question takes a new one.
     if (!this.#heard && this.#channel !== undefined) this.#lost(this.#channel);
     this.#heard = false;
     this.#rest();
   }
 
-  #fail(id: number): void {
-    const query = this.#queries.get(id);
-    if (query === undefined) return;
-    this.#remove(id);
-    query.datagram.answer(failure(query.datagram.payload, query.message));
-  }
-
-  #remove(id: number): void {
+  #finish(id: number, answer: Uint8Array | undefined): void {
     const query = this.#queries.get(id);
     if (query === undefined) return;
     clearTimeout(query.timer);
-    this.#waitingBytes -= query.datagram.payload.length;
     this.#queries.delete(id);
+    query.done(answer);
   }
 
   #rest(): void {
     if (this.#queries.size > 0) return;
     clearTimeout(this.#idle);
+    if (this.#channel === undefined && this.#dial === undefined) return;
     this.#idle = setTimeout(() => this.close(), DNS_IDLE_MS);
   }
 }

@@ -12,16 +12,24 @@ import type { Log } from '../core/log.ts';
 import { ruleFields } from '../policy/policy.ts';
 import type { Policy, Verdict } from '../policy/policy.ts';
 
+/** What answers flows itself, for which a verdict chose it. */
+export interface FlowTaker {
+  /** Takes a flow that waits for its answer. */
+  accept(flow: Flow): void;
+}
+
 /** What carries TCP. */
 export interface Carriers {
   /** Bastions and groups by name. */
-  readonly upstreams: ReadonlyMap<string, Dialer>;
+  readonly upstreams: Pick<ReadonlyMap<string, Dialer>, 'get'>;
   /** Past every bastion. */
   readonly direct: Dialer;
 }
 
 export interface ForwarderOptions extends Carriers {
   readonly policy: Policy;
+  /** Answers questions to resolvers. */
+  readonly dns: FlowTaker;
   readonly log: Log;
   /** Milliseconds of a monotonic clock. */
   now(): number;
@@ -57,6 +65,10 @@ export class Forwarder {
       flow.handlers = IGNORE;
       flow.drop();
       this.#options.log.info({ ...endsOf(flow), verdict: 'drop', ...rule }, 'flow dropped by rule');
+      return;
+    }
+    if (verdict.kind === 'dns') {
+      this.#options.dns.accept(flow);
       return;
     }
     const dialer = dialerOf(verdict, this.#options);

@@ -15,6 +15,7 @@ import {
   PROTOCOL,
   PROTOCOL_KERNEL,
   PROTOCOL_RA,
+  RULE_DNS,
   RULE_END,
   RULE_MARKED_MAIN,
   RULE_MARKED_UPLINK,
@@ -46,6 +47,8 @@ export interface TakeOverInput {
   readonly layers?: readonly Layer[];
   /** Whether to fail rather than do without a layer. */
   readonly strict?: boolean;
+  /** Port of the listener for questions to resolvers; undefined: they go where they went. */
+  readonly dnsPort?: number | undefined;
 }
 
 /** Each keeps traffic in by itself. */
@@ -96,6 +99,15 @@ export interface Desired {
   /** Sentences for the operator. */
   readonly warnings: readonly string[];
 }
+
+/**
+ * Questions to resolvers on the link, which main has a route to, go into the TUN all the same, and nowhere when
+ * it is gone. Those further off follow the TUN's default.
+ */
+const QUESTION_RULES: readonly DesiredRule[] = ['udp', 'tcp'].flatMap((protocol, nth) => [
+  { priority: RULE_DNS + 2 * nth, spec: `ipproto ${protocol} dport 53 lookup ${TUN_TABLE}` },
+  { priority: RULE_DNS + 2 * nth + 1, spec: `ipproto ${protocol} dport 53 unreachable` },
+]);
 
 /** Our own sockets and replies to what came in, told from the rest by all bits but the last. */
 const MARKS = `0x${(FWMARK & FWMARK_INBOUND).toString(16)}/0x${(~(FWMARK ^ FWMARK_INBOUND) >>> 0).toString(16)}`;
@@ -163,6 +175,7 @@ export function desired(input: TakeOverInput, facts: Facts): Desired {
             local6: networks[6],
             exceptions,
             metadata,
+            dnsPort: input.dnsPort,
           })
         : undefined,
     warnings,
@@ -182,12 +195,14 @@ function desiredFamily(
   const source = sourceOf(family, uplinks, facts);
   const from = source === undefined ? '' : ` src ${source}`;
   const into = exceptionRules(exceptions, family);
+  const questions = addressed && input.dnsPort !== undefined ? QUESTION_RULES : [];
   const devices = family === 4 ? boundDevices(input.tun.name, facts) : [];
   return {
     rules: [
       // On-link and local networks of a marked socket are found in main, of which this hides the defaults.
       { priority: RULE_MARKED_MAIN, spec: `fwmark ${MARKS} lookup ${MAIN_TABLE} suppress_prefixlength 0` },
       { priority: RULE_MARKED_UPLINK, spec: `fwmark ${MARKS} lookup ${UPLINK_TABLE}` },
+      ...questions,
       ...into,
     ],
     endRules: [
@@ -205,7 +220,7 @@ function desiredFamily(
     source,
     guard: `throw default metric ${GUARD_METRIC[family]} proto ${PROTOCOL}`,
     captured:
-      addressed && into.some(({ spec }) => spec.endsWith(` lookup ${TUN_TABLE}`))
+      addressed && [...questions, ...into].some(({ spec }) => spec.endsWith(` lookup ${TUN_TABLE}`))
         ? [`default dev ${input.tun.name} metric ${TUN_TABLE_METRIC} proto ${PROTOCOL}${from}`]
         : [],
     devices: devices.map(({ name, index }) => `local default dev ${name} metric ${index} proto ${PROTOCOL}`),

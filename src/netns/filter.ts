@@ -5,6 +5,7 @@
  * ```
  *  prerouting   a conversation that begins outside is marked in conntrack
  *  output       its replies get the mark that the uplink's rules ask for, and are routed once more
+ *  output       questions to resolvers that no route leads into the TUN go to our listener
  *  output       (last) whatever leaves by an uplink must be one of those listed above
  *  forward      (last) the same for what the namespace routes for others, such as containers within it
  *  postrouting  (last) counts what leaves all the same: somebody made a hole in the above
@@ -30,6 +31,8 @@ export interface FilterInput {
   readonly exceptions: readonly Exception[];
   /** What becomes of traffic to the addresses of metadata services. */
   readonly metadata: 'reject' | 'direct';
+  /** Port of the listener for questions to resolvers; undefined: they go where they went. */
+  readonly dnsPort: number | undefined;
 }
 
 /** What a counter counted since the table was made. */
@@ -57,7 +60,7 @@ export interface DesiredFilter {
 
 interface Chain {
   readonly name: string;
-  readonly type: 'filter' | 'route';
+  readonly type: 'filter' | 'route' | 'nat';
   readonly hook: 'prerouting' | 'output' | 'forward' | 'postrouting';
   /** A number, as the kernel tells it: names differ between versions of nft. */
   readonly priority: number;
@@ -68,6 +71,8 @@ interface Chain {
 /** NF_IP_PRI_MANGLE and NF_IP_PRI_SECURITY of linux/netfilter_ipv4.h: before routing again, and after everybody. */
 const MANGLE = -150;
 const LAST = 50;
+/** Ahead of NF_IP_PRI_NAT_DST (-100), where container engines lead questions to their own resolvers. */
+const BEFORE_DNAT = -150;
 /** After NF_IP_PRI_CONNTRACK_CONFIRM (INT_MAX is its place): nothing changes the packet any more. */
 const WITNESS = 300;
 
@@ -114,6 +119,24 @@ function egress({ tun, local4, local6, exceptions, metadata }: FilterInput, refu
   ];
 }
 
+/**
+ * On loopback, on a device that the socket is bound to, on the link alone: where no rule of routing leads questions
+ * to resolvers into the TUN.
+ */
+function questions({ tun, dnsPort }: FilterInput): readonly Chain[] {
+  if (dnsPort === undefined) return [];
+  const question = `oifname != "${tun}" meta mark != ${hex(FWMARK)} meta l4proto { tcp, udp } th dport 53`;
+  return [
+    {
+      name: 'dns',
+      type: 'nat',
+      hook: 'output',
+      priority: BEFORE_DNAT,
+      rules: [['questions to resolvers', `${question} redirect to :${dnsPort}`]],
+    },
+  ];
+}
+
 function chainsOf(input: FilterInput): readonly Chain[] {
   const begins = `ct state new ct mark set ${hex(FWMARK_INBOUND)}`;
   const refused = egress(input, `counter name refused ${REFUSE}`);
@@ -141,6 +164,7 @@ function chainsOf(input: FilterInput): readonly Chain[] {
       priority: MANGLE,
       rules: [['answered where it came in', `meta mark 0 ${REPLIES} meta mark set ${hex(FWMARK_INBOUND)}`]],
     },
+    ...questions(input),
     { name: 'egress', type: 'filter', hook: 'output', priority: LAST, rules: refused },
     { name: 'forwarded', type: 'filter', hook: 'forward', priority: LAST, rules: refused },
     {

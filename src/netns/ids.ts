@@ -33,6 +33,8 @@ export const PROTOCOL = '110';
  */
 export const RULE_MARKED_MAIN = 10;
 export const RULE_MARKED_UPLINK = 11;
+/** Of the rules for questions to resolvers: two for each protocol. */
+export const RULE_DNS = 12;
 export const RULE_END = 32766;
 /** Priority of the first rule for a destination that goes another way than its network; each takes two. */
 export const RULE_EXCEPTIONS = 20;

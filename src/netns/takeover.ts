@@ -84,7 +84,7 @@ function withoutFilter(reason: string, input: TakeOverInput): Filtered {
   return {
     steps: [],
     warnings: [
-      `there is no filter beside the routes (${reason}): connections from beyond the link are not answered, and nothing holds while somebody changes the routes`,
+      `there is no filter beside the routes (${reason}): connections from beyond the link are not answered, resolvers on loopback addresses, such as a container engine's, are asked past netproxy, and nothing holds while somebody changes the routes`,
     ],
   };
 }

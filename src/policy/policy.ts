@@ -37,7 +37,7 @@ export type Outcome =
   | { readonly kind: 'reject'; readonly reason: RejectReason }
   /** No answer at all. */
   | { readonly kind: 'drop' }
-  /** UDP only: a question for a resolver, which is asked by TCP. */
+  /** A question for a resolver, which netproxy answers itself. */
   | { readonly kind: 'dns' }
   /** UDP only: by a program on a bastion of `upstream`. */
   | { readonly kind: 'relay'; readonly upstream: string };
@@ -85,12 +85,16 @@ export function rulesPolicy(rules: readonly Rule[], lastResort: string, sources:
       if (rule === undefined || deciding === undefined) {
         const why = rules.length === 0 ? 'there are no rules' : 'no rule matches';
         return {
-          ...outcome({ kind: 'upstream', upstream: lastResort }, flow, lastResort),
+          ...outcome({ kind: 'upstream', upstream: lastResort }, flow, lastResort, false),
           rule: LAST_RESORT,
           why,
         };
       }
-      return { ...outcome(rule.via, flow, lastResort), rule: deciding, why: because(rule, facts) };
+      return {
+        ...outcome(rule.via, flow, lastResort, rule.ports.length > 0),
+        rule: deciding,
+        why: because(rule, facts),
+      };
     },
   };
 }
@@ -100,10 +104,21 @@ export function defaultPolicy(lastResort: string): Policy {
   return rulesPolicy([], lastResort);
 }
 
-function outcome(via: Rule['via'], { protocol, destination }: FlowTuple, lastResort: string): Outcome {
+/**
+ * Questions to resolvers are answered by netproxy itself, which decides by the name where each goes. A rule that
+ * means addresses at large does not mean them: it would cut off all names, or let them out. One that names
+ * their port does (`ported`).
+ */
+function outcome(
+  via: Rule['via'],
+  { protocol, destination }: FlowTuple,
+  lastResort: string,
+  ported: boolean,
+): Outcome {
+  const question = destination.port === DNS_PORT;
+  if (question && !(ported && (via.kind !== 'upstream' || protocol === 'tcp'))) return { kind: 'dns' };
   if (via.kind === 'relay') return { kind: 'relay', upstream: via.upstream ?? lastResort };
   if (via.kind !== 'upstream' || protocol === 'tcp') return via;
-  if (destination.port === DNS_PORT) return { kind: 'dns' };
   // At once, not silently: a client that tries UDP first (QUIC) falls back to TCP.
   return { kind: 'reject', reason: 'refused' };
 }

@@ -205,6 +205,13 @@ export class Bastion implements Dialer, Commander {
     void this.#connect();
   }
 
+  /** The first bytes of a file of the server's. Rejects when it cannot be had. */
+  async readFile(path: string, maxBytes: number): Promise<Buffer> {
+    const [session] = this.#pool.sessions;
+    if (session === undefined) throw new Error(NO_BASTION.message);
+    return session.readFile(path, maxBytes);
+  }
+
   /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
   get roundTripMs(): number | undefined {
     return this.#pool.sessions[0]?.roundTripMs;

@@ -16,6 +16,8 @@ import { HeldDials } from './held.ts';
 export interface GroupMember extends Candidate, DialTaker {
   readonly name: string;
   readonly status: BastionStatus;
+  /** As `Bastion.readFile`. */
+  readFile(path: string, maxBytes: number): Promise<Buffer>;
   /** A connect waits: it had better be back soon. */
   want(): void;
 }
@@ -88,6 +90,13 @@ export class Group implements Dialer, Commander, DialTaker {
   /** Another member than those, if one is connected. */
   other(tried: ReadonlySet<GroupMember>): GroupMember | undefined {
     return this.#members.find((member) => member.ready && !tried.has(member));
+  }
+
+  /** The first bytes of a file of the member that new dials go to. */
+  async readFile(path: string, maxBytes: number): Promise<Buffer> {
+    const member = this.#choice.current ?? this.#members.find(({ ready }) => ready);
+    if (member === undefined) throw new Error('no bastion of the group is connected');
+    return member.readFile(path, maxBytes);
   }
 
   get inUse(): GroupMember | undefined {

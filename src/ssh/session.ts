@@ -21,6 +21,7 @@ import { Link } from './link.ts';
 import type { Login } from './login.ts';
 import type { Protocol } from './protocol.ts';
 import { Rekey } from './rekey.ts';
+import { readRemoteFile } from './remote-file.ts';
 import { Scheduler } from './scheduler.ts';
 import {
   assertNativeCrypto,
@@ -155,6 +156,11 @@ export class Session {
 
   open(dial: PendingDial): void {
     this.#table.open(dial);
+  }
+
+  /** The first bytes of a file of the server's. Once it is ready. */
+  readFile(path: string, maxBytes: number): Promise<Buffer> {
+    return readRemoteFile(this.#client, path, maxBytes);
   }
 
   /** A person was asked at the terminal to log in. */

@@ -92,6 +92,11 @@ export class Succession implements Dialer, Commander, GroupMember {
     return this.#current.dial(target, origin, handlers);
   }
 
+  /** As `Bastion.readFile`. */
+  readFile(path: string, maxBytes: number): Promise<Buffer> {
+    return this.#current.readFile(path, maxBytes);
+  }
+
   exec(command: string, handlers: CommandHandlers): Dial {
     return this.#current.exec(command, handlers);
   }

@@ -111,6 +111,11 @@ export class Upstreams {
     });
   }
 
+  /** The first bytes of a file of the server to which the last resort leads. Rejects when it cannot be had. */
+  readFile(path: string, maxBytes: number): Promise<Buffer> {
+    return this.#lastResort.readFile(path, maxBytes);
+  }
+
   start(): void {
     for (const { succession } of this.#bastions.values()) succession.start();
   }

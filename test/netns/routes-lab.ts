@@ -1,3 +1,4 @@
+import { DNS_LISTEN_PORT } from '../../src/core/limits.ts';
 import type { TakeOverInput } from '../../src/netns/desired.ts';
 import { netRunner } from '../../src/netns/runner.ts';
 import type { NetRunner } from '../../src/netns/runner.ts';
@@ -6,6 +7,7 @@ import type { Namespace } from '../lab/namespaces.ts';
 export const INPUT: TakeOverInput = {
   tun: { name: 'tun0', mtu: 1500, address4: '198.18.0.1/30', address6: 'fd6e:7072::1/126' },
   local: [],
+  dnsPort: DNS_LISTEN_PORT,
 };
 
 /** Acts on `namespace` instead of the one that the test runs in. */

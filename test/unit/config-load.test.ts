@@ -111,6 +111,7 @@ describe('a configuration in order', () => {
       metadata: 'reject',
       layers: ['routes', 'nftables'],
       strict: false,
+      dns: { upstream: [], resolvers: [], local: [], far: [], aaaa: 'auto', port: 28_053, stale: 86_400_000 },
       onExit: 'closed',
       user: 'auto',
       seccomp: true,

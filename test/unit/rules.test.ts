@@ -149,13 +149,27 @@ test('link-local and metadata addresses are rejected before any rule', () => {
   assert.deepEqual([verdict.kind, verdict.rule.where], ['reject', 'built-in']);
 });
 
-test('UDP to a bastion is a question of DNS, or refused at once', () => {
-  const rules = rulesOf({ to: ['10.0.0.0/8'], via: 'a' }, { via: 'direct' });
-  const kind = (address: string, port: number): string =>
-    decide(rules, flow(address, port, { protocol: 'udp' })).kind;
-  assert.equal(kind('10.0.0.1', 53), 'dns');
-  assert.equal(kind('10.0.0.1', 443), 'reject');
-  assert.equal(kind('11.0.0.1', 53), 'direct');
+test('UDP to a bastion is refused at once', () => {
+  const rules = rulesOf({ to: ['10.0.0.0/8'], via: 'a' });
+  assert.equal(decide(rules, flow('10.0.0.1', 443, { protocol: 'udp' })).kind, 'reject');
+});
+
+test('a question to a resolver is DNS, whatever its address, but for rules that name its port', () => {
+  const dns = [{ first: 53, last: 53 }];
+  const rules = rulesOf(
+    { to: ['11.0.0.0/8'], ports: dns, via: 'direct' },
+    { to: ['12.0.0.0/8'], ports: dns, via: 'reject' },
+    { to: ['13.0.0.0/8'], ports: dns, via: 'a' },
+    { to: ['10.0.0.0/8'], via: 'direct' },
+    { via: 'reject' },
+  );
+  const kinds = (address: string): string[] =>
+    (['udp', 'tcp'] as const).map((protocol) => decide(rules, flow(address, 53, { protocol })).kind);
+  assert.deepEqual(kinds('10.0.0.1'), ['dns', 'dns']);
+  assert.deepEqual(kinds('14.0.0.1'), ['dns', 'dns']);
+  assert.deepEqual(kinds('11.0.0.1'), ['direct', 'direct']);
+  assert.deepEqual(kinds('12.0.0.1'), ['reject', 'reject']);
+  assert.deepEqual(kinds('13.0.0.1'), ['dns', 'upstream']);
 });
 
 test('the log names the rule by its place, and what of the flow it asked for', () => {

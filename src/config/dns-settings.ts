@@ -1,0 +1,154 @@
+/** Of the table of settings, what concerns DNS, and how its values are written. */
+import { isIP } from 'node:net';
+
+import { formatEndpoint } from '../core/address.ts';
+import { canonicalAddress } from '../core/cidr.ts';
+import type { Endpoint } from '../core/flow.ts';
+import { DNS_LISTEN_PORT, DNS_STALE_MS } from '../core/limits.ts';
+import type { DnsConfig } from './config.ts';
+import * as kind from './kind.ts';
+import { BadValue } from './kind.ts';
+import type { Kind } from './kind.ts';
+import type { Setting } from './setting.ts';
+
+/** As in `SettingValues`. */
+export interface DnsSettingValues {
+  'dns.upstream': Endpoint | 'auto';
+  'dns.local': string;
+  'dns.far': string;
+  'dns.resolvers': string;
+  'dns.aaaa': DnsConfig['aaaa'];
+  'dns.stale': number;
+  'dns.port': number;
+}
+
+type Rows = { readonly [I in keyof DnsSettingValues]: Setting<DnsSettingValues[I]> };
+
+const WEEK_MS = 7 * 24 * 3_600_000;
+
+/** The port of DNS (RFC 1035, 4.2). */
+const DNS_PORT = 53;
+
+/** A domain: the name itself and all below it. The value is in lower case, without dots at the ends. */
+const domain: Kind<string> = {
+  placeholder: 'DOMAIN',
+  allowed: 'a domain such as corp.example, which stands for all names below it too',
+  parse(text) {
+    const name = text
+      .toLowerCase()
+      .replace(/^\*?\./, '')
+      .replace(/\.$/, '');
+    const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
+    if (name.length > 253 || !name.split('.').every((part) => label.test(part))) {
+      throw new BadValue('not a domain');
+    }
+    return name;
+  },
+};
+
+/** A resolver of the far end, or that it is to be found. */
+const farResolver: Kind<Endpoint | 'auto'> = {
+  placeholder: 'auto|ADDRESS',
+  allowed: 'auto, or an address such as 10.0.0.2, 10.0.0.2:5353, 2001:db8::1 or [2001:db8::1]:5353',
+  words: ['auto'],
+  parse(text) {
+    if (text === 'auto') return 'auto';
+    const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d+))?$/.exec(text) ?? [];
+    const address = isIP(text) === 6 ? text : (bracketed ?? plain ?? '');
+    const family = isIP(address);
+    if (family === 0) {
+      throw new BadValue('not an address', {
+        hint: 'A name would have to be looked up by the resolver itself.',
+      });
+    }
+    const number = digits === undefined || isIP(text) === 6 ? DNS_PORT : kind.port.parse(digits);
+    return { address: canonicalAddress(address, family === 4 ? 4 : 6), port: number };
+  },
+  format: (value) => (value === 'auto' ? value : formatEndpoint(value)),
+};
+
+/** A resolver of the namespace, or that resolv.conf names it. */
+const nearResolver: Kind<string> = {
+  placeholder: 'auto|ADDRESS',
+  allowed: 'auto, or an address such as 127.0.0.11 or fe80::1%eth0',
+  words: ['auto'],
+  parse(text) {
+    if (text !== 'auto' && isIP(text.split('%')[0] ?? '') === 0) throw new BadValue('not an address');
+    return text;
+  },
+};
+
+export const dnsRows: Rows = {
+  'dns.upstream': {
+    key: 'dns.upstream',
+    flag: 'dns-upstream',
+    env: 'NETPROXY_DNS_UPSTREAM',
+    kind: farResolver,
+    list: true,
+    one: true,
+    group: 'DNS',
+    description:
+      'Resolvers at the far end for all names that are not local; "auto", which is the same as none, looks for them on the bastion and in its resolv.conf.',
+  },
+  'dns.local': {
+    key: 'dns.local',
+    flag: 'dns-local',
+    env: 'NETPROXY_DNS_LOCAL',
+    kind: domain,
+    list: true,
+    one: true,
+    group: 'DNS',
+    description:
+      'Domains that the resolvers of the namespace know, beside names without a dot, search domains, "local", "internal", "home.arpa", "svc" and reverse zones of local networks.',
+  },
+  'dns.far': {
+    key: 'dns.far',
+    flag: 'dns-far',
+    env: 'NETPROXY_DNS_FAR',
+    kind: domain,
+    list: true,
+    one: true,
+    group: 'DNS',
+    description: 'Domains that the far end knows although a search domain or the like makes them local.',
+  },
+  'dns.resolvers': {
+    key: 'dns.resolvers',
+    flag: 'dns-resolvers',
+    env: 'NETPROXY_DNS_RESOLVERS',
+    kind: nearResolver,
+    list: true,
+    one: true,
+    group: 'DNS',
+    description:
+      'Resolvers of the namespace, which local names may go to; "auto", which is the same as none, takes those of /etc/resolv.conf.',
+  },
+  'dns.aaaa': {
+    key: 'dns.aaaa',
+    flag: 'dns-aaaa',
+    env: 'NETPROXY_DNS_AAAA',
+    kind: kind.oneOf('auto', 'yes', 'no'),
+    default: 'auto',
+    group: 'DNS',
+    description:
+      'Whether applications are given IPv6 addresses of the far end; "auto" is "yes" while the bastion has a route to them.',
+  },
+  'dns.stale': {
+    key: 'dns.stale',
+    flag: 'dns-stale',
+    env: 'NETPROXY_DNS_STALE',
+    kind: kind.duration(0, WEEK_MS),
+    default: kind.durationText(DNS_STALE_MS),
+    group: 'DNS',
+    description: 'How long an answer may be used beyond its time while no newer one can be had.',
+  },
+  'dns.port': {
+    key: 'dns.port',
+    flag: 'dns-port',
+    env: 'NETPROXY_DNS_PORT',
+    kind: kind.port,
+    default: String(DNS_LISTEN_PORT),
+    group: 'DNS',
+    description:
+      'Port on 127.0.0.1 and ::1 to which questions to resolvers within the namespace are redirected.',
+  },
+};

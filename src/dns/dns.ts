@@ -1,0 +1,146 @@
+/** The parts that answer DNS, put together. */
+import type { DatagramCarrier, DatagramReceiver, UdpFlow } from '../core/datagram.ts';
+import type { Dialer } from '../core/dialer.ts';
+import type { Endpoint, Flow } from '../core/flow.ts';
+import type { Log } from '../core/log.ts';
+import type { Names } from '../core/names.ts';
+import { Far } from './far.ts';
+import { DnsListener } from './listener.ts';
+import { NamesMap } from './names.ts';
+import { Near } from './near.ts';
+import type { Means } from './own/question.ts';
+import { NetworkPlaces } from './places.ts';
+import { Reach } from './reach.ts';
+import type { AddressPolicy } from './reach.ts';
+import { DnsServer } from './server.ts';
+import type { DnsCounters } from './server.ts';
+import { DnsFlows } from './stream.ts';
+
+export interface DnsSettings {
+  /** Resolvers of the far end; none: they are looked for. */
+  readonly upstream: readonly Endpoint[];
+  /** The namespace's own resolvers; none: those of resolv.conf. */
+  readonly resolvers: readonly string[];
+  /** Domains that are local, and domains that never are. */
+  readonly local: readonly string[];
+  readonly far: readonly string[];
+  /** Whether IPv6 addresses are given. */
+  readonly aaaa: AddressPolicy;
+  /** Port of the listener for what the filter redirects. */
+  readonly port: number;
+  /** Milliseconds that an answer may be kept beyond its time. */
+  readonly stale: number;
+}
+
+export interface DnsOptions {
+  readonly settings: DnsSettings;
+  /** Networks that stay direct beside those that interfaces are on. */
+  readonly networks: readonly string[];
+  readonly tun: string;
+  readonly sockets: Means;
+  /** The way to the far end. */
+  readonly dialer: () => Dialer | undefined;
+  readonly readFile: (path: string, maxBytes: number) => Promise<Buffer>;
+  readonly log: Log;
+  readonly resolvConf?: string;
+}
+
+const RESOLV_CONF = '/etc/resolv.conf';
+const now = (): number => performance.now();
+
+export class Dns implements DatagramCarrier {
+  readonly #names = new NamesMap(now);
+  readonly #far: Far;
+  readonly #places: NetworkPlaces;
+  readonly #reach: Reach;
+  readonly #server: DnsServer;
+  readonly #flows: DnsFlows;
+  readonly #listener: DnsListener;
+
+  constructor(options: DnsOptions) {
+    const { settings, log, dialer } = options;
+    const near = new Near(options.sockets);
+    this.#far = new Far({ dialer, readFile: options.readFile, upstream: settings.upstream, log, now });
+    this.#places = new NetworkPlaces({
+      ...{ near, log, tun: options.tun },
+      ...settings,
+      networks: options.networks,
+      resolvConf: options.resolvConf ?? RESOLV_CONF,
+    });
+    this.#reach = new Reach({ dialer, policy: settings.aaaa, log, now });
+    this.#server = new DnsServer({
+      places: this.#places,
+      ...{ near, log, now },
+      far: this.#far,
+      names: this.#names,
+      families: this.#reach,
+      staleMs: settings.stale,
+    });
+    this.#flows = new DnsFlows(this.#server);
+    this.#listener = new DnsListener(this.#server, settings.port);
+  }
+
+  get names(): Names {
+    return this.#names;
+  }
+
+  get counters(): DnsCounters & { resolver: string | undefined } {
+    return { ...this.#server.counters, resolver: this.#far.endpoint?.address };
+  }
+
+  /** Listens, and reads what the namespace says of its resolvers. Before the namespace is taken over. */
+  async start(): Promise<void> {
+    await this.#listener.start();
+    await this.#places.start();
+  }
+
+  /** A bastion is there: what is found now need not be looked for when somebody asks. */
+  warm(): void {
+    void this.#far.find();
+  }
+
+  follow(settings: DnsSettings, networks: readonly string[]): void {
+    this.#places.follow({ ...settings, networks });
+    this.#far.use(settings.upstream);
+    this.#reach.use(settings.aaaa);
+    this.#server.keepStale(settings.stale);
+    this.#server.forget();
+  }
+
+  /** The addresses of the namespace may have changed. */
+  networksChanged(): void {
+    this.#places.networksChanged();
+  }
+
+  /** Takes a UDP flow to port 53. */
+  open(flow: UdpFlow): DatagramReceiver {
+    const { source, destination } = flow.tuple;
+    return {
+      accept: ({ payload }) =>
+        this.#server.accept({
+          payload,
+          client: `udp ${source.address} ${source.port}`,
+          resolver: destination.address,
+          datagram: true,
+          // By the flow, which counts its answers.
+          answer: (answer) => flow.send(answer),
+        }),
+      closed() {},
+    };
+  }
+
+  /** Takes a TCP flow to port 53 that waits for its answer. */
+  accept(flow: Flow): void {
+    this.#flows.accept(flow);
+  }
+
+  /** Tells of what dials by `dialer` show of the far end. */
+  watch(dialer: Dialer): Dialer {
+    return this.#reach.watch(dialer);
+  }
+
+  close(): void {
+    this.#listener.close();
+    this.#server.close();
+  }
+}
