@@ -124,13 +124,15 @@ export class Succession implements Dialer, Commander, GroupMember {
       current.whenDown(() => {
         if (this.#next === next) this.#promote(next, options);
       });
-      if (!current.trustedBy(options)) {
+      // Those that only drain have flows too.
+      const distrusted = [current, ...this.#draining.keys()].filter((each) => !each.trustedBy(options));
+      if (distrusted.length > 0) {
         this.#log.warn(
           { bastion: options.name },
           'the bastion in use is no longer trusted: its flows are reset',
         );
-        current.cut(new Error('the host key is no longer trusted'));
       }
+      for (const each of distrusted) each.cut(new Error('the host key is no longer trusted'));
     }
     next.start();
   }

@@ -24,8 +24,15 @@ export function lastResortOf(config: Bastions): string {
 }
 
 /** Names of the bastions that carry flows of applications, and not only connections to other bastions. */
-export function carriersOf(config: Bastions): ReadonlySet<string> {
-  return new Set([...ends(config.bastions), ...config.groups.flatMap(({ bastions }) => bastions)]);
+export function carriersOf(config: Bastions & Pick<Config, 'rules'>): ReadonlySet<string> {
+  const names = new Set(config.bastions.map(({ name }) => name));
+  const ruled = config.rules.flatMap(({ via }) => ('upstream' in via ? (via.upstream ?? []) : []));
+  return new Set([
+    ...ends(config.bastions),
+    ...config.groups.flatMap(({ bastions }) => bastions),
+    // A rule may name a group too, whose bastions are there already.
+    ...ruled.filter((name) => names.has(name)),
+  ]);
 }
 
 /** Never empty: a chain has no loop. */

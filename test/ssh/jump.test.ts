@@ -29,10 +29,10 @@ const native = loadNative();
 
 afterEach(release);
 
-async function servers(t: TestContext, count: number): Promise<Sshd[]> {
+async function servers(t: TestContext, count: number, config: string[] = []): Promise<Sshd[]> {
   const started: Sshd[] = [];
   t.after(() => Promise.all(started.map((sshd) => sshd.stop())));
-  for (let index = 0; index < count; index++) started.push(await startSshd());
+  for (let index = 0; index < count; index++) started.push(await startSshd({ config }));
   return started;
 }
 
@@ -96,6 +96,24 @@ for (const hops of [2, 3]) {
     await arrived(checks, total);
   });
 }
+
+test('keys of both hops change under load, and every byte arrives', async (t) => {
+  const sshds = await servers(t, 2, ['RekeyLimit 4M', 'LogLevel DEBUG1']);
+  const last = chain(sshds, { rekeyIntervalMs: 200 }).at(-1)!;
+  await last.whenReady();
+  const total = 64 * MIB;
+  const checks: PatternCheck[] = [];
+  const target = await listen(patternServer(total, checks));
+  const sink = new PatternSink();
+  const { ended } = await open(last, target.endpoint, new PatternSource(total), sink);
+  assert.equal(await ended, 'finished');
+  assert.deepEqual([sink.check.bytes, sink.check.wrongAt], [total, undefined]);
+  await arrived(checks, total);
+  for (const sshd of sshds) {
+    const times = sshd.log().match(/SSH2_MSG_NEWKEYS received/g)?.length ?? 0;
+    assert.ok(times > 10, `${times} times`);
+  }
+});
 
 test('the host key of each hop is checked under its own name', async (t) => {
   const [first, second] = await servers(t, 2);

@@ -67,6 +67,11 @@ test('a hop that a group names carries flows as well', async () => {
   );
   assert.deepEqual([...carriersOf(config)].toSorted(), ['edge', 'inner']);
   assert.equal(lastResortOf(config), 'both');
+  const ruled = await load(
+    `${file('name: edge', 'name: inner, jump: edge')}rules: [{ to: 10.0.0.0/8, via: edge }]`,
+  );
+  assert.deepEqual([...carriersOf(ruled.config)], ['inner', 'edge']);
+  assert.equal(lastResortOf(ruled.config), 'inner');
 });
 
 test('takes the hops of NETPROXY_JUMP as ssh -J does, in order, to each bastion', async () => {
@@ -147,7 +152,7 @@ test('of any bastions, what is not refused has a way without a loop to each', ()
       assert.equal(problems.length === 0, sound);
       if (!sound) return;
       const bastions = placed.map(({ name, jump }) => ({ name, jump: jump?.value }) as BastionConfig);
-      const config = { bastions, groups: [], groupPolicy: 'failover' } as unknown as Config;
+      const config = { bastions, groups: [], rules: [], groupPolicy: 'failover' } as unknown as Config;
       assert.ok(carriersOf(config).has(lastResortOf(config)) || groupsOf(config).length === 1);
     }),
   );
