@@ -414,6 +414,33 @@ ${login()}`);
     assert.deepEqual([warnings, config.bastions[0]!.keepAlive], [[], 5000]);
   });
 
+  test('trusts pinned keys alone, whatever known_hosts files ssh has', async () => {
+    write(login());
+    const pin = `SHA256:${'A'.repeat(43)}`;
+    const { config } = await load({ env: { NETPROXY_BASTION: 'ssh://u@h', NETPROXY_HOST_KEYS: pin } });
+    assert.deepEqual([config.bastions[0]!.hostKeys, config.bastions[0]!.knownHostsFile], [[pin], []]);
+  });
+
+  test('has the algorithms that ssh_config chooses, but none that are weak', async () => {
+    write(`Ciphers aes256-cbc,aes256-gcm@openssh.com
+MACs -hmac-sha2-*-etm@openssh.com
+KexAlgorithms ^ecdh-sha2-nistp256
+HostKeyAlgorithms +ssh-dss
+${login()}`);
+    const { config, warnings } = await load({ env: { NETPROXY_BASTION: 'ssh://u@h' } });
+    const { ciphers, macs, kex, hostKeys } = config.bastions[0]!.algorithms;
+    assert.deepEqual(ciphers, ['aes256-gcm@openssh.com']);
+    assert.deepEqual(macs, ['hmac-sha2-256', 'hmac-sha2-512']);
+    assert.deepEqual([kex[0], kex[1], kex.length], ['ecdh-sha2-nistp256', 'curve25519-sha256', 9]);
+    assert.deepEqual(hostKeys, []);
+    assert.deepEqual(
+      warnings.map(({ message }) => message.split(': ')[1]),
+      ['aes256-cbc', 'ssh-dss'],
+    );
+    const asked = await load({ env: { NETPROXY_BASTION: 'ssh://u@h', NETPROXY_CIPHERS: 'aes128-ctr' } });
+    assert.deepEqual(asked.config.bastions[0]!.algorithms.ciphers, ['aes128-ctr']);
+  });
+
   test('is refused with the line that cannot be followed', async () => {
     const bastion = { NETPROXY_BASTION: 'ssh://u@h' };
     const wrong: [string, RegExp][] = [
@@ -423,6 +450,7 @@ ${login()}`);
       [`ProxyJump u:secret@edge\n${login()}`, /:1:1 ProxyJump \| a password in a URL/],
       [`Port x\n${login()}`, /:1:1 Port \| found "x": /],
       [`IdentityFile %q\n${login()}`, /:1:1 IdentityFile \| "%q" is none of the tokens/],
+      [`Ciphers 3des-cbc\n${login()}`, /:1:1 Ciphers \| found "3des-cbc", none of which may be used/],
       [`ConnectTimeout soon\n${login()}`, /:1:1 ConnectTimeout \| found "soon", which is no time/],
     ];
     for (const [text, pattern] of wrong) {

@@ -5,6 +5,7 @@ import { NetproxyError } from '../../core/errors.ts';
 import type { Problem } from '../../core/errors.ts';
 import type { SettingId } from '../settings.ts';
 import type { Given } from '../value.ts';
+import { ALGORITHM_KEYWORDS, chooseAlgorithms } from './algorithms.ts';
 import type { Directive } from './lines.ts';
 import type { Resolved } from './resolve.ts';
 import { isFile } from './ssh-config.ts';
@@ -88,6 +89,7 @@ class HostLookup {
       this.#warn(block, `"${criterion}" is not looked at: the block is left out`);
     this.#server();
     this.#trust();
+    this.#algorithms();
     this.#times();
     this.#login();
     return { given: this.#given, hops: this.#hops(), warnings: this.#warnings };
@@ -114,12 +116,34 @@ class HostLookup {
       this.#warn(check, `"${check.args[0]}" is not taken over: the host key must be known`);
     const command = this.#one('knownhostscommand');
     if (command !== undefined && command.args[0] !== 'none') this.#warn(command, 'the command is not run');
+    // Keys that are pinned are all that is trusted.
+    if (this.#asked.given.has('bastions[].hostKeys')) return;
     const own = join(this.#config.options.local.home, '.ssh');
     const files = [
       ...this.#paths('userknownhostsfile', [join(own, 'known_hosts'), join(own, 'known_hosts2')]),
       ...this.#paths('globalknownhostsfile', ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2']),
     ].filter(({ text }) => isFile(text));
     if (files.length > 0) this.#give('bastions[].knownHostsFile', files);
+  }
+
+  #algorithms(): void {
+    for (const { keyword, id, allowed } of ALGORITHM_KEYWORDS) {
+      const directive = this.#one(keyword);
+      if (directive === undefined || this.#asked.given.has(id)) continue;
+      const { chosen, left } = chooseAlgorithms(directive.args.join(' '), allowed);
+      if (chosen?.length === 0) {
+        const hint = `Name one of ${allowed.join(', ')}.`;
+        this.#wrong(directive, `found "${directive.args[0]}", none of which may be used`, hint);
+      } else if (left.length > 0) {
+        this.#warn(directive, `not known here, or too weak, and left out: ${left.join(', ')}`);
+      }
+      const { where } = directive;
+      if (chosen !== undefined)
+        this.#give(
+          id,
+          chosen.map((text) => ({ text, where })),
+        );
+    }
   }
 
   #times(): void {
