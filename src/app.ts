@@ -4,7 +4,11 @@
  */
 import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
+import { Health } from './control/health.ts';
+import { Readiness } from './control/readiness.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
+import { ControlServer } from './control/server.ts';
+import { socketPaths } from './control/socket-path.ts';
 import { parseDestination } from './core/destination.ts';
 import type { Dialer } from './core/dialer.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
@@ -118,6 +122,30 @@ async function run(
     else stop.addEventListener('abort', () => resolve(), { once: true });
   });
 
+  const health = new Health(now);
+  let { readyTarget } = config;
+  const readiness = new Readiness({
+    health,
+    bastions: () => upstreams.states,
+    dialer: () => dialers.get(upstreams.lastResort),
+    target: () => readyTarget,
+  });
+  const control = new ControlServer(
+    {
+      health,
+      status: async () => ({
+        version: io.version,
+        uptimeSeconds: Math.round((now() - started) / 1000),
+        ready: health.ready,
+        conditions: health.conditions(),
+        bastions: upstreams.states,
+        flows: engine.flows,
+        leakedPackets: (await keeper.counts())?.leaked,
+      }),
+    },
+    log,
+  );
+
   // For a person or a test that asks a running netproxy what it holds.
   const tellState = (): void => {
     const memory = process.memoryUsage();
@@ -152,7 +180,7 @@ async function run(
       const touches = (keys: RegExp): boolean => changed.some((key) => keys.test(key));
       await upstreams.follow(next);
       rules = policyOf(next);
-      ({ dialTimeout } = next);
+      ({ dialTimeout, readyTarget } = next);
       if (touches(/^(dns|local)\b/)) dns.follow(next.dns, next.local);
       if (touches(/^(local|captured|metadata|strict)\b/)) {
         const { steps, direct } = await keeper.follow(hostInput(next, device.name));
@@ -170,6 +198,9 @@ async function run(
     held.listen(() => dns.networksChanged());
     upstreams.start();
     reload.start();
+    await control.listen(await socketPaths(config.control.socket));
+    if (config.control.listen !== undefined) await control.listenTcp(config.control.listen);
+    readiness.start();
     const taken = await keeper.start();
     log.info(
       { tun: device.name, segmentation: device.segmentation, steps: taken.steps.length },
@@ -185,6 +216,7 @@ async function run(
       agent: config.bastions.some(({ credentials }) => credentials.agentSocket !== undefined),
       tofu: config.bastions.some(({ tofu }) => tofu !== undefined),
     });
+    readiness.takenOver();
     const first = await Promise.race([upstreams.whenReady(), stopped, lost.promise]);
     if (first !== undefined) {
       const ms = Math.round(performance.now() - started);
@@ -198,6 +230,8 @@ async function run(
   } finally {
     process.off('SIGUSR2', tellState);
     reload.stop();
+    readiness.stop();
+    await control.close();
     engine.abortAll();
     udp.close();
     relay.close();

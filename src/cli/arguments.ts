@@ -158,16 +158,16 @@ function readCommand(word: string | undefined, wrong: Wrong): CommandName | unde
 }
 
 function checkOperands(command: CommandName, operands: readonly string[], wrong: Wrong): void {
-  const { words, many } = COMMANDS[command];
+  const { words, many, free } = COMMANDS[command];
   if (many === true) {
     if (operands.length > 0) return;
     wrong(COMMANDS[command].operands, 'the operand is missing', `Run "${COMMANDS[command].examples[0]}".`);
     return;
   }
-  for (const operand of operands.slice(words === undefined ? 0 : 1)) {
+  for (const operand of operands.slice(words === undefined && free !== true ? 0 : 1)) {
     wrong(
       quote(operand),
-      `"netproxy ${command}" takes ${words === undefined ? 'no operand' : 'one operand'}`,
+      `"netproxy ${command}" takes ${words === undefined && free !== true ? 'no operand' : 'one operand'}`,
     );
   }
   const operand = operands[0];

@@ -2,7 +2,21 @@
 import { SETTINGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
 
-export type CommandName = 'run' | 'check' | 'doctor' | 'plan' | 'release' | 'keyscan' | 'help' | 'completion';
+/** In the order of the help. */
+export const COMMAND_NAMES = [
+  'run',
+  'check',
+  'doctor',
+  'plan',
+  'release',
+  'keyscan',
+  'status',
+  'wait',
+  'help',
+  'completion',
+] as const;
+
+export type CommandName = (typeof COMMAND_NAMES)[number];
 
 export interface CommandInfo {
   /** One line for the list of commands. */
@@ -13,6 +27,8 @@ export interface CommandInfo {
   readonly words?: readonly string[];
   /** It takes any number of operands, at least one. */
   readonly many?: true;
+  /** It takes at most one operand, which may be any text. */
+  readonly free?: true;
   /** Settings that it takes as flags, in order. */
   readonly settings: readonly SettingId[];
   /** Flags that are no settings and take no value, beside those of every command, and what each does. */
@@ -125,10 +141,33 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       [1, 'one of the servers did not answer; the keys of the others were printed'],
     ],
   },
+  status: {
+    summary: 'show what the netproxy of this network namespace is doing',
+    operands: '',
+    settings: ['control.socket'],
+    json: true,
+    about:
+      'Asks the running netproxy by its control socket: whether it is ready and if not why, its bastions, how many ' +
+      'connections it carries, and how many packets were kept from leaving.',
+    examples: ['netproxy status', 'docker exec netproxy netproxy status --json'],
+    exits: [[0, 'it answered']],
+  },
+  wait: {
+    summary: 'wait until the netproxy of this network namespace is ready',
+    operands: '[DURATION]',
+    free: true,
+    settings: ['control.socket'],
+    json: true,
+    about:
+      'Returns when the namespace is taken over, a bastion is connected and has opened a channel; fails after ' +
+      'DURATION (60s) with the condition that does not hold. netproxy need not have been started yet.',
+    examples: ['netproxy wait', 'netproxy wait 10s && npm test'],
+    exits: [[0, 'netproxy is ready']],
+  },
   help: {
     summary: 'explain a command',
     operands: '[COMMAND]',
-    words: ['run', 'check', 'doctor', 'plan', 'release', 'keyscan', 'help', 'completion'],
+    words: COMMAND_NAMES,
     settings: [],
     json: false,
     about: 'Explains a command, or lists the commands.',
@@ -149,5 +188,3 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     exits: [],
   },
 };
-
-export const COMMAND_NAMES: readonly CommandName[] = Object.keys(COMMANDS) as CommandName[];

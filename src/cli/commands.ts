@@ -14,6 +14,8 @@ export interface Io {
   print(text: string): void;
   /** Aborted by the first SIGTERM or SIGINT; the reason is the signal's name. */
   readonly stop: AbortSignal;
+  /** Of netproxy. */
+  readonly version: string;
   /** The operator wants JSON. */
   readonly json: boolean;
 }

@@ -17,7 +17,10 @@ import { keyscan, keyscanInput } from './keyscan.ts';
 import { admit, doctor } from './doctor.ts';
 import { plan } from './plan.ts';
 import { release } from './release.ts';
+import { askedInput } from './asked.ts';
 import { report } from './report.ts';
+import { status } from './status.ts';
+import { wait } from './wait.ts';
 import { run } from './run.ts';
 import { paint, wantsColour } from './style.ts';
 
@@ -97,6 +100,12 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     const input = keyscanInput(args, shell.environment);
     const print = (text: string): void => shell.stdout.write(text);
     await keyscan(input, await shell.loadCommands(), { json: args.json, print });
+    return 0;
+  }
+  if (command === 'status' || command === 'wait') {
+    const asked = askedInput(args, shell.environment);
+    const write = (text: string): void => shell.stdout.write(text);
+    await (command === 'wait' ? wait(asked, write) : status({ ...asked, paint: colour }, write));
     return 0;
   }
   const files = new Set<string>();
@@ -184,6 +193,7 @@ async function prepare(
   const io: Io = {
     log,
     stop,
+    version: shell.version,
     json: args.json,
     print: (text) => shell.stdout.write(text),
     logLevel: (level) => {

@@ -117,6 +117,9 @@ export interface HostConfig {
   readonly user: UserChoice;
   /** Whether dangerous system calls are refused from then on. */
   readonly seccomp: boolean;
+  readonly control: ControlConfig;
+  /** What a bastion is asked to connect to, as proof that it opens channels. */
+  readonly readyTarget: Endpoint;
   readonly log: LogConfig;
 }
 
@@ -133,6 +136,13 @@ export interface DnsConfig {
   readonly port: number;
   /** Milliseconds that an answer may be kept beyond its time. */
   readonly stale: number;
+}
+
+export interface ControlConfig {
+  /** Path; undefined for the usual places. */
+  readonly socket: string | undefined;
+  /** Where health is served by TCP. */
+  readonly listen: Endpoint | undefined;
 }
 
 export interface LogConfig {

@@ -1,7 +1,9 @@
 import { isIP } from 'node:net';
+import { familyOf, formatEndpoint } from '../core/address.ts';
 import { parseCidr } from '../core/cidr.ts';
 import type { UserChoice } from '../core/user.ts';
 import { destinationText, parseDestination } from '../core/destination.ts';
+import type { Endpoint } from '../core/flow.ts';
 
 /** Thrown by a kind: why the text is not a value, and, when it is clear, what to write instead. */
 export class BadValue extends Error {
@@ -246,6 +248,22 @@ export const destination: Kind<string> = {
     }
     return destinationText(parsed);
   },
+};
+
+/** An address and a port. */
+export const endpoint: Kind<Endpoint> = {
+  placeholder: 'ADDRESS:PORT',
+  allowed: 'an address and a port, such as 127.0.0.1:9180 or [::1]:9180',
+  parse(text) {
+    const match = /^(?:\[([^\]]+)\]|([^[\]:]+)):(\d{1,5})$/.exec(text);
+    const address = match?.[1] ?? match?.[2] ?? '';
+    const family = familyOf(address);
+    if (family === undefined || (family === 6) !== (match?.[1] !== undefined)) {
+      throw new BadValue('not an address with a port');
+    }
+    return { address, port: port.parse(match?.[3] ?? '') };
+  },
+  format: formatEndpoint,
 };
 
 /** An address of an interface of ours with the prefix of its network. The value is canonical text. */

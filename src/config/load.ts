@@ -136,6 +136,8 @@ class Loader {
       watch: value('watch') === 'true',
       user: value('user'),
       seccomp: value('seccomp') === 'on',
+      control: { socket: value('control.socket'), listen: value('control.listen') },
+      readyTarget: value('readyTarget'),
       log: { level: value('log.level'), format: value('log.format') },
     };
     return () => host;

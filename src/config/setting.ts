@@ -10,6 +10,7 @@ export const GROUPS = [
   'DNS',
   'Flows',
   'Process',
+  'Control',
   'Logging',
 ] as const;
 

@@ -12,17 +12,20 @@ import {
   SSH_REKEY_INTERVAL_MS,
 } from '../core/limits.ts';
 import type { Setting } from './setting.ts';
-import type { UserChoice } from '../core/user.ts';
 import * as kind from './kind.ts';
 import { dnsRows } from './dns-settings.ts';
 import type { DnsSettingValues } from './dns-settings.ts';
 import { upstreamName } from './rule-kind.ts';
+import { controlRows } from './control-settings.ts';
+import type { ControlSettingValues } from './control-settings.ts';
+import { processRows } from './process-settings.ts';
+import type { ProcessSettingValues } from './process-settings.ts';
 import { ruleRows } from './rule-settings.ts';
 import type { RuleSettingValues } from './rule-settings.ts';
 import { trustRows } from './trust-settings.ts';
 import type { TrustSettingValues } from './trust-settings.ts';
 import type { BastionUrl } from './kind.ts';
-import type { AuthMethod, GroupPolicy, HostConfig, LogConfig } from './config.ts';
+import type { AuthMethod, GroupPolicy, HostConfig } from './config.ts';
 
 export { GROUPS } from './setting.ts';
 export type { Setting } from './setting.ts';
@@ -33,7 +36,13 @@ const keepAliveMisses = kind.integer('COUNT', 1, 100, 'a number');
 const handshakeTimeout = kind.duration(1000, HOUR_MS);
 
 /** What each setting is once read; durations are milliseconds, and `local` is one item of its list. */
-export interface SettingValues extends RuleSettingValues, TrustSettingValues, DnsSettingValues {
+export interface SettingValues
+  extends
+    RuleSettingValues,
+    TrustSettingValues,
+    DnsSettingValues,
+    ControlSettingValues,
+    ProcessSettingValues {
   config: string;
   bastion: BastionUrl;
   jump: BastionUrl;
@@ -74,10 +83,6 @@ export interface SettingValues extends RuleSettingValues, TrustSettingValues, Dn
   handshakeTimeout: number;
   rekeyInterval: number;
   watch: 'true' | 'false';
-  user: UserChoice;
-  seccomp: 'on' | 'off';
-  'log.level': LogConfig['level'];
-  'log.format': LogConfig['format'];
 }
 
 export type SettingId = keyof SettingValues;
@@ -447,45 +452,8 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
     description:
       'How long a connection to a bastion uses the same keys; 0s leaves it to the bytes (after 32 GiB) and to the bastion.',
   },
-  user: {
-    key: 'user',
-    flag: 'user',
-    env: 'NETPROXY_USER',
-    kind: kind.processUser,
-    default: 'auto',
-    group: 'Process',
-    description:
-      'Who netproxy becomes once the namespace is taken over; "auto" is 65534 when it was started as root, uses no SSH agent, and every file stays readable; otherwise, and with "keep", it stays who it is.',
-  },
-  seccomp: {
-    key: 'seccomp',
-    flag: 'seccomp',
-    env: 'NETPROXY_SECCOMP',
-    kind: kind.oneOf('on', 'off'),
-    default: 'on',
-    group: 'Process',
-    description:
-      'Whether system calls that netproxy never needs fail from then on, in it and in what it starts.',
-  },
-  'log.level': {
-    key: 'log.level',
-    flag: 'log-level',
-    env: 'NETPROXY_LOG_LEVEL',
-    kind: kind.oneOf('debug', 'info', 'warn', 'error'),
-    default: 'info',
-    group: 'Logging',
-    description: 'Least severe level that is logged.',
-  },
-  'log.format': {
-    key: 'log.format',
-    flag: 'log-format',
-    env: 'NETPROXY_LOG_FORMAT',
-    kind: kind.oneOf('auto', 'human', 'json'),
-    default: 'auto',
-    group: 'Logging',
-    description:
-      'Form of the log on stderr; "auto" is "human" on a terminal and "json" elsewhere. "json" holds for errors too.',
-  },
+  ...controlRows,
+  ...processRows,
 };
 
 export const SETTINGS: ReadonlyMap<SettingId, Setting> = new Map(

@@ -56,7 +56,10 @@ export type ErrorCode =
   | 'IP_COMMAND_MISSING'
   | 'IP_COMMAND_FAILED'
   | 'NFT_UNUSABLE'
-  | 'DNS_PORT_BUSY';
+  | 'DNS_PORT_BUSY'
+  | 'CONTROL_UNAVAILABLE'
+  | 'NOT_RUNNING'
+  | 'NOT_READY';
 
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
@@ -253,6 +256,21 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning: 'The port at which netproxy hears questions to resolvers of the namespace is in use.',
     hint: 'Give another port with --dns-port; nobody but netproxy needs to know it.',
+  },
+  CONTROL_UNAVAILABLE: {
+    exit: EXIT_FAILURE,
+    meaning: 'The address at which health is to be served by TCP cannot be had.',
+    hint: 'Set "control.listen" to an address and a port that are free in this network namespace.',
+  },
+  NOT_RUNNING: {
+    exit: EXIT_FAILURE,
+    meaning: 'No netproxy answers at the control socket of this network namespace.',
+    hint: 'Run the command in the container or network namespace of netproxy; "--control-socket" names another socket.',
+  },
+  NOT_READY: {
+    exit: EXIT_FAILURE,
+    meaning: 'netproxy did not become ready in the time given.',
+    hint: 'The message says which condition does not hold; the log of netproxy says more.',
   },
   IP_COMMAND_FAILED: {
     exit: EXIT_FAILURE,

@@ -110,9 +110,7 @@ describe('arguments', () => {
   for (const [argv, wanted] of [
     [
       ['rnu'],
-      [
-        '"rnu": no such command; allowed: run, check, doctor, plan, release, keyscan, help, completion | Did you mean "netproxy run"?',
-      ],
+      [`"rnu": no such command; allowed: ${COMMAND_NAMES.join(', ')} | Did you mean "netproxy run"?`],
     ],
     [
       ['run', '--idntity', 'x'],
@@ -142,10 +140,7 @@ describe('arguments', () => {
       ['--identity: not a flag of "plan" | Run "netproxy help plan" for its flags.'],
     ],
     [['run', 'now'], ['"now": "netproxy run" takes no operand | undefined']],
-    [
-      ['help', 'rnu'],
-      ['"rnu": allowed: run, check, doctor, plan, release, keyscan, help, completion | Did you mean run?'],
-    ],
+    [['help', 'rnu'], [`"rnu": allowed: ${COMMAND_NAMES.join(', ')} | Did you mean run?`]],
     [['help', 'run', 'check'], ['"check": "netproxy help" takes one operand | undefined']],
     [['completion', 'tcsh'], ['"tcsh": allowed: bash, zsh, fish | Name one of them.']],
     [['run', '-x'], ['-x: no such flag | Run "netproxy help run" for its flags.']],

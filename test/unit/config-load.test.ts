@@ -106,8 +106,7 @@ describe('a configuration in order', () => {
     assert.deepEqual(host, {
       sshConfig: undefined,
       tun: { name: 'tun0', mtu: 1500, address4: '198.18.0.1/30', address6: 'fd6e:7072::1/126' },
-      local: [],
-      captured: [],
+      ...{ local: [], captured: [] },
       metadata: 'reject',
       layers: ['routes', 'nftables'],
       strict: false,
@@ -115,6 +114,8 @@ describe('a configuration in order', () => {
       onExit: 'closed',
       user: 'auto',
       seccomp: true,
+      control: { socket: undefined, listen: undefined },
+      readyTarget: { address: '127.0.0.1', port: 22 },
       connectHold: 10_000,
       dialTimeout: 30_000,
       keepAlive: 5_000,
@@ -124,8 +125,7 @@ describe('a configuration in order', () => {
       rules: [],
       watch: true,
       log: { level: 'info', format: 'auto' },
-      groups: [],
-      groupPolicy: 'failover',
+      ...{ groups: [], groupPolicy: 'failover' },
     });
   });
 
