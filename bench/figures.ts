@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Load, measure, PORTS } from './load.ts';
+import { ruleCosts } from './rules.ts';
 import type { Running } from './running.ts';
 
 const MEGA = 1e6;
@@ -12,6 +13,7 @@ const ECHO_COUNT = 5000;
 const MANY_FLOWS = 8;
 const IDLE_FLOWS = 1000;
 const CLOSED_CONNECTS = 20;
+const RULES = 10_000;
 /** Milliseconds until memory is read, so that what the start allocated has been collected. */
 const SETTLE_MS = 1000;
 /** `getconf CLK_TCK` on every Linux that Node runs on. */
@@ -60,6 +62,7 @@ export const FIGURES = {
   localUpCpu: lower('local half alone, upload, CPU', 's/GB', { value: 0.4 }),
   localDown: higher('local half alone, download', 'MB/s', { value: 3000 }),
   localDownCpu: lower('local half alone, download, CPU', 's/GB', { value: 0.4 }),
+  rules: lower('decision among 10,000 rules, the costliest of 6 kinds', 'us', { value: 5 }),
   rtt20Down: higher('download, 20 ms round trip', 'MB/s', { ratio: 2.5 }),
   rtt20Connect: lower('connect and 1 echo, 20 ms, p50', 'round trips', { value: 2.5 }),
   rtt20ConnectP99: lower('connect and 1 echo, 20 ms, p99', 'round trips', { value: 2.9 }),
@@ -166,6 +169,13 @@ export const MEASUREMENTS: readonly Measurement[] = [
         echoDownP50: down.p50_us,
         echoDownP99: down.p99_us,
       };
+    },
+  },
+  {
+    name: 'rules',
+    phase: 'local',
+    run() {
+      return Promise.resolve({ rules: Math.max(...ruleCosts(RULES).map(({ us }) => us)) });
     },
   },
   {

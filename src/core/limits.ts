@@ -197,6 +197,12 @@ export const DIRECT_QUANTUM_BYTES: number = 64 * KIB;
 /** Characters of a pattern of names in a rule: a name has at most 253. */
 export const NAME_PATTERN_MAX = 253;
 
+/** Rules that are tried one after the other where no table divides them further: as quick as a table. */
+export const RULES_TRIED_MAX = 8;
+
+/** Names for which is remembered which wildcards and expressions match them. */
+export const RULE_NAMES_REMEMBERED_MAX = 4096;
+
 /** Copies that the repetitions of a regular expression may ask for: a name took 400 ms with 900, 5 with 100. */
 export const RULE_REPETITIONS_MAX = 100;
 

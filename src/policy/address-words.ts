@@ -1,8 +1,11 @@
 /** Addresses as numbers, for comparing by prefix. */
 
-/** The bits of an address, 32 in each: one word for IPv4, four for IPv6. `text` is canonical. */
-export function addressWords(text: string): Uint32Array {
-  return text.includes(':') ? words6(text) : Uint32Array.of(word4(text, 0));
+/** The bits of an address, 32 in each as a signed number: one word for IPv4, four for IPv6. */
+export type Words = readonly number[];
+
+/** The bits of an address in canonical text. */
+export function addressWords(text: string): Words {
+  return text.includes(':') ? words6(text) : [word4(text, 0)];
 }
 
 function word4(text: string, from: number): number {
@@ -17,14 +20,14 @@ function word4(text: string, from: number): number {
       byte = byte * 10 + code - ZERO;
     }
   }
-  return ((word << 8) | byte) >>> 0;
+  return (word << 8) | byte;
 }
 
 const DOT = 0x2e;
 const COLON = 0x3a;
 const ZERO = 0x30;
 
-function words6(text: string): Uint32Array {
+function words6(text: string): Words {
   const groups: number[] = [];
   let gap = -1;
   let group = -1;
@@ -45,7 +48,7 @@ function words6(text: string): Uint32Array {
     }
   }
   if (group >= 0) groups.push(group);
-  const words = new Uint32Array(4);
+  const words = [0, 0, 0, 0];
   for (let index = 0; index < groups.length; index++) {
     const place = gap === -1 || index < gap ? index : index + 8 - groups.length;
     words[place >> 1]! |= groups[index]! << (place % 2 === 0 ? 16 : 0);
@@ -54,7 +57,7 @@ function words6(text: string): Uint32Array {
 }
 
 /** True when the first `prefix` bits of both are the same. Both are of one family. */
-export function samePrefix(a: Uint32Array, b: Uint32Array, prefix: number): boolean {
+export function samePrefix(a: Words, b: Words, prefix: number): boolean {
   for (let index = 0, rest = prefix; rest > 0; index++, rest -= 32) {
     const mask = rest >= 32 ? 0xffffffff : ~(0xffffffff >>> rest);
     if (((a[index]! ^ b[index]!) & mask) !== 0) return false;
@@ -64,7 +67,7 @@ export function samePrefix(a: Uint32Array, b: Uint32Array, prefix: number): bool
 
 /** A network, to be looked for in. */
 export interface Network {
-  readonly words: Uint32Array;
+  readonly words: Words;
   readonly prefix: number;
 }
 

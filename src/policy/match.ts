@@ -1,14 +1,17 @@
 /** Whether a rule's conditions hold of a flow. */
 import type { FlowTuple } from '../core/flow.ts';
 import type { Owner } from '../core/owner.ts';
-import { addressWords, networkOf, samePrefix } from './address-words.ts';
+import type { Words } from './address-words.ts';
+import { networkOf, samePrefix } from './address-words.ts';
 import { parseNamePattern } from './name-pattern.ts';
 import type { NamePattern } from './name-pattern.ts';
 import type { PortRange, Rule } from './rule.ts';
 
-/** What rules ask of a flow. Reading `name` and `owner` may look them up. */
+/** What rules ask of a flow. Reading `name` and `owner` may look them up, and so a test reads no more than it needs. */
 export interface Facts {
   readonly tuple: FlowTuple;
+  /** The bits of the destination, as `addressWords` gives them. */
+  readonly words: Words;
   readonly name: string | undefined;
   readonly owner: Owner | undefined;
 }
@@ -28,67 +31,37 @@ export type Condition =
 /** Undefined: what it asks for is not known of the flow. */
 export type Test = (facts: Facts) => boolean | undefined;
 
-/** The conditions that `rule` has, the cheap ones first; all must hold. */
-export function testsOf(rule: Rule): readonly (readonly [Condition, Test])[] {
-  const tests: (readonly [Condition, Test])[] = [];
-  const add = (condition: Condition, items: readonly unknown[], test: () => Test): void => {
-    if (items.length > 0) tests.push([condition, test()]);
+/** The conditions that `rule` has, except those in `but`, the cheap ones first; all must hold. */
+export function testsOf(rule: Rule, but: readonly Condition[] = []): readonly (readonly [Condition, Test])[] {
+  const tests: Readonly<Record<Condition, () => Test>> = {
+    protocol:
+      () =>
+      ({ tuple }) =>
+        tuple.protocol === rule.protocol,
+    ports: () => portsTest(rule.ports),
+    to: () => networksTest(rule.to),
+    names: () => namesTest(rule.names),
+    uid: () => ownerTest('uid', (uid) => rule.uid.includes(uid)),
+    gid: () => ownerTest('gid', (gid) => rule.gid.includes(gid)),
+    process: () => ownerTest('process', (names) => names.some((each) => rule.process.includes(each))),
+    container: () => ownerTest('container', (id) => rule.container.some((each) => id.startsWith(each))),
+    cgroup: () => ownerTest('cgroup', (path) => rule.cgroup.some((each) => isWithin(path, each))),
   };
-  const { protocol } = rule;
-  if (protocol !== undefined) tests.push(['protocol', ({ tuple }) => tuple.protocol === protocol]);
-  add('ports', rule.ports, () => portsTest(rule.ports));
-  add('to', rule.to, () => networksTest(rule.to));
-  add('names', rule.names, () => {
-    const patterns = rule.names.map(parseNamePattern);
-    return ({ name }) => (name === undefined ? undefined : patterns.some((each) => nameMatches(each, name)));
-  });
-  const owner = <T>(get: (owner: Owner) => T | undefined, test: (value: T) => boolean): (() => Test) => {
-    return () => (facts) => {
-      const value = facts.owner === undefined ? undefined : get(facts.owner);
-      return value === undefined ? undefined : test(value);
-    };
+  return (Object.keys(tests) as Condition[])
+    .filter((each) => !but.includes(each) && (rule[each]?.length ?? 0) > 0)
+    .map((each) => [each, tests[each]()]);
+}
+
+function ownerTest<K extends keyof Owner>(key: K, test: (value: NonNullable<Owner[K]>) => boolean): Test {
+  return ({ owner }) => {
+    const value = owner?.[key];
+    return value === undefined || value === null ? undefined : test(value);
   };
-  add(
-    'uid',
-    rule.uid,
-    owner(
-      ({ uid }) => uid,
-      (uid) => rule.uid.includes(uid),
-    ),
-  );
-  add(
-    'gid',
-    rule.gid,
-    owner(
-      ({ gid }) => gid,
-      (gid) => rule.gid.includes(gid),
-    ),
-  );
-  add(
-    'process',
-    rule.process,
-    owner(
-      ({ process }) => process,
-      (all) => all.some((each) => rule.process.includes(each)),
-    ),
-  );
-  add(
-    'container',
-    rule.container,
-    owner(
-      ({ container }) => container,
-      (id) => rule.container.some((each) => id.startsWith(each)),
-    ),
-  );
-  add(
-    'cgroup',
-    rule.cgroup,
-    owner(
-      ({ cgroup }) => cgroup,
-      (path) => rule.cgroup.some((each) => isWithin(path, each)),
-    ),
-  );
-  return tests;
+}
+
+function namesTest(names: readonly string[]): Test {
+  const patterns = names.map(parseNamePattern);
+  return ({ name }) => (name === undefined ? undefined : patterns.some((each) => nameMatches(each, name)));
 }
 
 function portsTest(ports: readonly PortRange[]): Test {
@@ -100,12 +73,10 @@ function portsTest(ports: readonly PortRange[]): Test {
 
 function networksTest(to: readonly string[]): Test {
   const networks = to.map(networkOf);
-  return ({ tuple }) => {
-    const words = addressWords(tuple.destination.address);
-    return networks.some(
+  return ({ words }) =>
+    networks.some(
       (network) => network.words.length === words.length && samePrefix(network.words, words, network.prefix),
     );
-  };
 }
 
 /** `name` is in lower case, without the closing dot. */
@@ -122,12 +93,4 @@ function isWithin(path: string, group: string): boolean {
 export interface Matcher {
   /** Index of the first rule that matches, or -1. */
   first(facts: Facts): number;
-}
-
-/** Tries one rule after the other. */
-export function linearMatcher(rules: readonly Rule[]): Matcher {
-  const all = rules.map(testsOf);
-  return {
-    first: (facts) => all.findIndex((tests) => tests.every(([, test]) => test(facts) === true)),
-  };
 }

@@ -8,8 +8,10 @@ import type { Names } from '../core/names.ts';
 import { NO_OWNERS } from '../core/owner.ts';
 import type { Owner, Owners } from '../core/owner.ts';
 import { isLocalOnly } from './guard.ts';
-import { linearMatcher } from './match.ts';
+import type { Words } from './address-words.ts';
+import { addressWords } from './address-words.ts';
 import type { Facts } from './match.ts';
+import { indexedMatcher } from './rule-index.ts';
 import { ruleText } from './rule.ts';
 import type { Rule } from './rule.ts';
 
@@ -67,18 +69,18 @@ export function ruleFields({ rule, why }: Verdict): { rule: string; because: str
 /** The first of `rules` that a flow matches decides; what none matches goes to `lastResort`. */
 export function rulesPolicy(rules: readonly Rule[], lastResort: string, sources: FactSources = {}): Policy {
   const { names = NO_NAMES, owners = NO_OWNERS } = sources;
-  const matcher = linearMatcher(rules);
+  const matcher = indexedMatcher(rules);
   const texts = rules.map((rule): DecidingRule => ({ text: ruleText(rule), where: rule.where }));
   return {
     decide(flow) {
-      if (isLocalOnly(flow.destination, flow.family))
+      const facts = new LazyFacts(flow, names, owners);
+      if (isLocalOnly(facts.words))
         return {
           kind: 'reject',
           reason: 'network-unreachable',
           rule: LOCAL_ONLY,
           why: flow.destination.address,
         };
-      const facts = new LazyFacts(flow, names, owners);
       const index = matcher.first(facts);
       const rule = rules[index];
       const deciding = texts[index];
@@ -125,19 +127,18 @@ function outcome(
 
 /** What of the flow the rule asked for, as found. */
 function because(rule: Rule, facts: Facts): string {
-  const { tuple } = facts;
-  const found = [
-    rule.to.length > 0 && `to ${tuple.destination.address}`,
-    rule.ports.length > 0 && `port ${tuple.destination.port}`,
-    rule.protocol !== undefined && `protocol ${tuple.protocol}`,
-    rule.names.length > 0 && `name ${facts.name}`,
-    rule.uid.length > 0 && `uid ${facts.owner?.uid}`,
-    rule.gid.length > 0 && `gid ${facts.owner?.gid}`,
-    rule.process.length > 0 && `process ${facts.owner?.process?.join(' ')}`,
-    rule.container.length > 0 && `container ${facts.owner?.container}`,
-    rule.cgroup.length > 0 && `cgroup ${facts.owner?.cgroup}`,
-  ].filter((each) => each !== false);
-  return found.length === 0 ? 'it asks nothing' : found.join(', ');
+  const { destination, protocol } = facts.tuple;
+  let found = '';
+  if (rule.to.length > 0) found += `, to ${destination.address}`;
+  if (rule.ports.length > 0) found += `, port ${destination.port}`;
+  if (rule.protocol !== undefined) found += `, protocol ${protocol}`;
+  if (rule.names.length > 0) found += `, name ${facts.name}`;
+  if (rule.uid.length > 0) found += `, uid ${facts.owner?.uid}`;
+  if (rule.gid.length > 0) found += `, gid ${facts.owner?.gid}`;
+  if (rule.process.length > 0) found += `, process ${facts.owner?.process?.join(' ')}`;
+  if (rule.container.length > 0) found += `, container ${facts.owner?.container}`;
+  if (rule.cgroup.length > 0) found += `, cgroup ${facts.owner?.cgroup}`;
+  return found === '' ? 'it asks nothing' : found.slice(2);
 }
 
 /** Looks up what a rule asks for, once. */
@@ -145,6 +146,7 @@ class LazyFacts implements Facts {
   readonly tuple: FlowFacts;
   readonly #names: Names;
   readonly #owners: Owners;
+  #words: Words | undefined;
   #name: string | undefined;
   #named = false;
   #owner: Owner | undefined;
@@ -154,6 +156,11 @@ class LazyFacts implements Facts {
     this.tuple = tuple;
     this.#names = names;
     this.#owners = owners;
+  }
+
+  get words(): Words {
+    this.#words ??= addressWords(this.tuple.destination.address);
+    return this.#words;
   }
 
   get name(): string | undefined {
