@@ -4,6 +4,7 @@
 #include "bindings/cipher.h"
 #include "bindings/engine.h"
 #include "bindings/link.h"
+#include "bindings/owner.h"
 #include "bindings/process.h"
 #include "bindings/system.h"
 #include "bindings/watch.h"
@@ -17,6 +18,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openUdp", Napi::Function::New(env, open_udp, "openUdp"));
   exports.Set("reducePrivileges", Napi::Function::New(env, reduce_privileges, "reducePrivileges"));
   exports.Set("filterSystemCalls", Napi::Function::New(env, filter_system_calls, "filterSystemCalls"));
+  exports.Set("socketOwner", Napi::Function::New(env, socket_owner, "socketOwner"));
+  exports.Set("socketHolder", Napi::Function::New(env, socket_holder, "socketHolder"));
   exports.Set("watchNamespace", Napi::Function::New(env, watch_namespace, "watchNamespace"));
   exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
   exports.Set("Engine", EngineObject::define(env));

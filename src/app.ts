@@ -34,7 +34,9 @@ import { Keeper } from './netns/keeper.ts';
 import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
+import { SocketOwners } from './owner/owners.ts';
 import { LoopGuard } from './policy/loop.ts';
+import { asksForProcess } from './policy/rule.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { reducePrivileges } from './process/privileges.ts';
 import { Relays } from './relay/carrier.ts';
@@ -90,7 +92,9 @@ async function run(
     dialer: () => dialers.get(upstreams.lastResort),
     readFile: (path, maxBytes) => upstreams.readFile(path, maxBytes),
   });
-  const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, { names: dns.names });
+  const owners = new SocketOwners({ native, device: config.tun.name, log });
+  const facts = { names: dns.names, owners };
+  const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, facts);
   let rules = policyOf(config);
   const policy = new LoopGuard({ decide: (flow) => rules.decide(flow) }, (flow) => own.has(flow), log);
   const watched = { get: (name: string) => watchedDialer(dialers.get(name), dns) };
@@ -215,6 +219,7 @@ async function run(
       ...{ native, log, user: config.user, seccomp: config.seccomp, files: source.files },
       agent: config.bastions.some(({ credentials }) => credentials.agentSocket !== undefined),
       tofu: config.bastions.some(({ tofu }) => tofu !== undefined),
+      processes: config.rules.some(asksForProcess),
     });
     readiness.takenOver();
     const first = await Promise.race([upstreams.whenReady(), stopped, lost.promise]);

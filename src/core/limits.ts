@@ -197,6 +197,15 @@ export const DIRECT_QUANTUM_BYTES: number = 64 * KIB;
 /** Characters of a pattern of names in a rule: a name has at most 253. */
 export const NAME_PATTERN_MAX = 253;
 
+/** Descriptors that are looked at to find the process of a flow: about 20 ms, in which nothing else happens. */
+export const OWNER_DESCRIPTORS_MAX = 20_000;
+
+/** Processes that are looked at first, since they opened flows before. */
+export const OWNER_PROCESSES_REMEMBERED = 8;
+
+/** Control groups that are looked at to find one by its number. */
+export const OWNER_CONTROL_GROUPS_MAX = 2048;
+
 /** Rules that are tried one after the other where no table divides them further: as quick as a table. */
 export const RULES_TRIED_MAX = 8;
 

@@ -145,6 +145,29 @@ export interface Native {
   /** Has dangerous system calls fail with EPERM from now on, in all threads; returns how many (seccomp(2)). */
   readonly filterSystemCalls: () => number;
   /**
+   * The socket of this namespace that sends a flow's packets (sock_diag(7)); undefined when there is none.
+   * `protocol` is 6 or 17 (IANA); `device` the name of an interface that it may be bound to. `cgroup` is the
+   * number of its control group, 0n where the kernel does not tell. Throws an Error with `code`.
+   */
+  readonly socketOwner: (
+    protocol: number,
+    source: string,
+    sourcePort: number,
+    destination: string,
+    destinationPort: number,
+    device: string,
+  ) => { readonly uid: number; readonly inode: number; readonly cgroup: bigint } | undefined;
+  /**
+   * The visible process that holds the socket with this inode, 0 when none is found; those of `first` are
+   * looked at before all others, and of all no more than `limit` descriptors. `forbidden`: the descriptors
+   * of some process could not be seen.
+   */
+  readonly socketHolder: (
+    inode: number,
+    first: readonly number[],
+    limit: number,
+  ) => { readonly pid: number; readonly forbidden: boolean };
+  /**
    * Calls `onChange` whenever a link, address, route, rule or table of nftables of this namespace has
    * changed, whoever did it. Gives the function that ends it. Does not keep the process alive.
    */

@@ -7,6 +7,7 @@ import { loadNative } from '../core/native.ts';
 import type { NetRunner } from '../netns/runner.ts';
 import { ownStatus, planPrivileges } from '../process/privileges.ts';
 import { isReadableBy } from '../process/readable.ts';
+import { asksForProcess } from '../policy/rule.ts';
 import { CAPABILITY } from '../process/status.ts';
 import { examineConnections, examineCredentials } from './bastions.ts';
 import { examineNetwork } from './network.ts';
@@ -58,6 +59,7 @@ function changeOfUser({ files, host: { user } }: Examined, config: Config): Find
   const { become, why, unwanted } = planPrivileges(user, status, {
     agent,
     tofu: config.bastions.some(({ tofu }) => tofu !== undefined),
+    processes: config.rules.some(asksForProcess),
     unreadable: (reader) => (kept = files.find((file) => !isReadableBy(reader, file))),
   });
   if (become === undefined) {

@@ -38,6 +38,11 @@ export interface Rule {
   readonly where: string;
 }
 
+/** True when a process must be found to tell whether the rule matches. */
+export function asksForProcess(rule: Rule): boolean {
+  return [rule.gid, rule.process, rule.container, rule.cgroup].some((items) => items.length > 0);
+}
+
 /** Words of `via` that no bastion or group may have for a name. */
 export const VIA_WORDS: readonly string[] = ['direct', 'reject', 'drop', 'relay'];
 

@@ -33,16 +33,20 @@ export interface Needs {
   readonly agent: boolean;
   /** The key of a bastion that is met for the first time is written to a file. */
   readonly tofu: boolean;
+  /** Rules ask for the processes of flows, which may be other users'. */
+  readonly processes: boolean;
   /** Of the files that a reload reads, the first that `reader` may not read. */
   unreadable(reader: Reader): string | undefined;
 }
 
 /** Decides. Pure. */
 export function planPrivileges(user: UserChoice, status: ProcessStatus, needs: Needs): PrivilegePlan {
+  // /proc/PID/fd is listed by whoever may read any directory, and its links by whoever might trace the process.
+  const seeing = needs.processes ? [CAPABILITY.DAC_READ_SEARCH, CAPABILITY.SYS_PTRACE] : [];
   const stay = (why: string, unwanted = false): PrivilegePlan => ({
     become: undefined,
     // The socket of an agent mostly belongs to another user, as that file may, and uid 0 alone opens neither.
-    keep: [CAPABILITY.NET_ADMIN, ...(needs.agent || needs.tofu ? [CAPABILITY.DAC_OVERRIDE] : [])],
+    keep: [CAPABILITY.NET_ADMIN, ...(needs.agent || needs.tofu ? [CAPABILITY.DAC_OVERRIDE] : []), ...seeing],
     why,
     unwanted,
   });
@@ -62,7 +66,7 @@ export function planPrivileges(user: UserChoice, status: ProcessStatus, needs: N
     const file = needs.unreadable(become);
     if (file !== undefined) return stay(`user ${NOBODY} could not read ${file} again when it changes`);
   }
-  return { become, keep: [CAPABILITY.NET_ADMIN], why: '', unwanted: false };
+  return { become, keep: [CAPABILITY.NET_ADMIN, ...seeing], why: '', unwanted: false };
 }
 
 export interface ReduceOptions {
@@ -71,6 +75,7 @@ export interface ReduceOptions {
   readonly seccomp: boolean;
   readonly agent: boolean;
   readonly tofu: boolean;
+  readonly processes: boolean;
   /** Files that a reload reads again, those that are not there too. */
   readonly files: Iterable<string>;
   readonly log: Log;
@@ -80,11 +85,12 @@ export interface ReduceOptions {
  * Gives up everything but what is needed from now on, and says in the log what is left. Nothing of it is a
  * reason not to run: what cannot be given up is told.
  */
-export function reducePrivileges({ native, user, seccomp, agent, tofu, files, log }: ReduceOptions): void {
+export function reducePrivileges(options: ReduceOptions): void {
+  const { native, user, seccomp, files, log } = options;
   const readable = [...files].filter(mayRead);
   const unreadable = (reader: Reader): string | undefined =>
     readable.find((file) => !isReadableBy(reader, file));
-  const { become, keep, why, unwanted } = planPrivileges(user, ownStatus(), { agent, tofu, unreadable });
+  const { become, keep, why, unwanted } = planPrivileges(user, ownStatus(), { ...options, unreadable });
   try {
     if (become === undefined) native.reducePrivileges(keep);
     else native.reducePrivileges(keep, become.uid, become.gid, become.groups);

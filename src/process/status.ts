@@ -1,7 +1,15 @@
 /** What the kernel says of a process in /proc/PID/status (proc_pid_status(5)). Pure. */
 
 /** Numbers of capabilities(7) that netproxy has to do with. */
-export const CAPABILITY = { DAC_OVERRIDE: 1, SETGID: 6, SETUID: 7, SETPCAP: 8, NET_ADMIN: 12 } as const;
+export const CAPABILITY = {
+  DAC_OVERRIDE: 1,
+  DAC_READ_SEARCH: 2,
+  SETGID: 6,
+  SETUID: 7,
+  SETPCAP: 8,
+  NET_ADMIN: 12,
+  SYS_PTRACE: 19,
+} as const;
 
 export interface ProcessStatus {
   readonly uid: number;

@@ -21,6 +21,7 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
   ssh: { may: ['core'], why: parts },
   direct: { may: ['core'], why: parts },
   relay: { may: ['core'], why: parts },
+  owner: { may: ['core'], why: parts },
   containers: { may: ['core'], why: parts },
   kubernetes: { may: ['core'], why: parts },
   forward: {
@@ -40,7 +41,7 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
     why: 'the part of the composition that knows what a bastion of the configuration is made of',
   },
   doctor: {
-    may: ['core', 'config', 'cli', 'dns', 'netns', 'process', 'ssh', 'upstreams'],
+    may: ['core', 'policy', 'config', 'cli', 'dns', 'netns', 'process', 'ssh', 'upstreams'],
     why: 'it asks each part what it would need',
   },
   'app.ts': {
@@ -57,6 +58,7 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
       'ssh',
       'direct',
       'relay',
+      'owner',
       'containers',
       'kubernetes',
       'forward',

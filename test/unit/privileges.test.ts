@@ -26,9 +26,10 @@ test('the status of a process is read', () => {
   assert.deepEqual(parseStatus('').effective, new Set());
 });
 
-const needs = (agent = false, file?: string, tofu = false): Needs => ({
+const needs = (agent = false, file?: string, tofu = false, processes = false): Needs => ({
   agent,
   tofu,
+  processes,
   unreadable: () => file,
 });
 
@@ -41,6 +42,11 @@ test('uid 0 becomes nobody, and keeps NET_ADMIN and the groups that an operator 
   });
   const { become } = planPrivileges({ uid: 1234, gid: 5678 }, status(0, DOCKER), needs());
   assert.deepEqual(become, { uid: 1234, gid: 5678, groups: [] });
+  const seeing = [CAPABILITY.NET_ADMIN, CAPABILITY.DAC_READ_SEARCH, CAPABILITY.SYS_PTRACE];
+  for (const user of ['auto', 'keep'] as const) {
+    const { keep } = planPrivileges(user, status(0, DOCKER), needs(false, undefined, false, true));
+    assert.deepEqual(keep, seeing, 'rules that ask for processes');
+  }
 });
 
 test('it stays who it is where nothing else is possible, was asked for or would do', () => {
