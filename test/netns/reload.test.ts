@@ -22,14 +22,20 @@ afterEach(() => world.close());
 
 interface Settings {
   readonly identityFile?: string;
+  /** What the bastion is known by; its known_hosts file by default. */
+  readonly trust?: string;
   readonly more?: string;
 }
 
 /** Writes as careful editors do: a new file, renamed over the old one. */
-function configure({ identityFile = world.sshd.clientKeyFile, more = '' }: Settings = {}): void {
-  const { user, port, knownHostsFile } = world.sshd;
+function configure({
+  identityFile = world.sshd.clientKeyFile,
+  trust = `knownHostsFile: ${world.sshd.knownHostsFile}`,
+  more = '',
+}: Settings = {}): void {
+  const { user, port } = world.sshd;
   const bastion = `name: main, host: ${LAB.bastion.v4}, port: ${port}, user: ${user}`;
-  const text = `bastions: [{ ${bastion}, identityFile: ${identityFile}, knownHostsFile: ${knownHostsFile} }]\n${more}\n`;
+  const text = `bastions: [{ ${bastion}, identityFile: ${identityFile}, ${trust} }]\n${more}\n`;
   writeFileSync(`${configFile}.new`, text);
   renameSync(`${configFile}.new`, configFile);
 }
@@ -93,6 +99,36 @@ test('a wrong file is refused with all its errors, and what ran goes on', async 
   await said(/not_there/);
   await connects();
   assert.equal(logins(), 1);
+});
+
+test('what the bastion is known by, and its ciphers, change without a gap; a key of another resets', async () => {
+  const firstContacts = join(folder, 'first_contacts');
+  await start({ trust: `tofu: ${firstContacts}` });
+  await connects();
+  const key = readFileSync(firstContacts, 'utf8').trim().split(' ').slice(1).join(' ');
+  assert.ok(readFileSync(`${world.sshd.hostKeyFile}.pub`, 'utf8').startsWith(key));
+
+  const moves = async (trust: string, times: number): Promise<void> => {
+    configure({ trust });
+    await waitFor('new flows to move', () => netproxy.stderr.split(MOVED).length > times, 30_000);
+    await connects();
+    assert.equal(logins(), 1 + times);
+  };
+  await moves(`hostKeys: ["${key}"]`, 1);
+  const chacha = 'chacha20-poly1305@openssh.com';
+  await moves(`hostKeys: ["${key}"], algorithms: { ciphers: [${chacha}] }`, 2);
+
+  configure({ trust: `hostKeys: ["${key}"], algorithms: { ciphers: [3des-cbc] }` });
+  await said('the new configuration is refused');
+  await connects();
+
+  const other = join(folder, 'other');
+  await makeKey(other);
+  const otherKey = readFileSync(`${other}.pub`, 'utf8').split(' ').slice(0, 2).join(' ');
+  configure({ trust: `hostKeys: ["${otherKey}"]` });
+  await said(/HOST_KEY_MISMATCH/);
+  await said('the bastion in use is no longer trusted');
+  assert.equal(logins(), 3, 'nothing was sent to what is not known');
 });
 
 test('SIGHUP reads again, and says when nothing has changed', async () => {
