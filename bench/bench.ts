@@ -16,7 +16,7 @@ import type { Sshd } from '../test/lab/sshd.ts';
 import type { Measurement, Phase } from './figures.ts';
 import { MEASUREMENTS, RTT_MS } from './figures.ts';
 import type { Load } from './load.ts';
-import { buildLoad, PORTS, serve } from './load.ts';
+import { buildPrograms, PORTS, serve } from './load.ts';
 import { markdown, rows } from './report.ts';
 import type { Sample } from './report.ts';
 import { install, rivals, useProgram } from './rivals.ts';
@@ -87,7 +87,7 @@ function usage(text: string): never {
 const samples: Sample[] = [];
 const troubles: string[] = [];
 
-buildLoad();
+buildPrograms();
 const lab = await createLab({ other: true });
 const sshd = await startSshd({
   netns: lab.bastion.name,

@@ -1,20 +1,22 @@
-/** Builds and runs `load.cc`, the traffic generator. */
+/** Builds and runs `load.cc`, the traffic generator, and builds `local-half.cc`. */
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, globSync, mkdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Namespace } from '../test/lab/namespaces.ts';
 
-const SOURCE = join(import.meta.dirname, 'load.cc');
 const PROGRAM = join(import.meta.dirname, 'build/load');
+export const LOCAL_HALF_PROGRAM: string = join(import.meta.dirname, 'build/local-half');
 
 /** Ports of `load serve`, and one where nothing listens. */
 export const PORTS = { sink: 9100, source: 9101, echo: 9102, closed: 9103 } as const;
 
-/** Where local-half.ts answers, and the address of its TUN. */
-export const LOCAL_HALF = { address: '198.19.0.1', own: '198.19.255.1/32' } as const;
+/** Where local-half.cc answers, and its TUN, which is as netproxy makes its own. */
+export const LOCAL_HALF = {
+  ...{ address: '198.19.0.1', device: 'local0', own: '198.19.255.1/32', mtu: 1500, queue: 10_000 },
+} as const;
 
 /** Where a subject lets the load generator reach one of the target's ports. */
 export interface Entry {
@@ -22,10 +24,27 @@ export interface Entry {
   readonly port: number;
 }
 
-export function buildLoad(): void {
-  if (existsSync(PROGRAM) && statSync(PROGRAM).mtimeMs > statSync(SOURCE).mtimeMs) return;
+export function buildPrograms(): void {
+  const native = resolve(import.meta.dirname, '../native');
+  const sources = globSync('{engine,packet,tcp,tun}/*.cc', { cwd: native });
+  const headers = globSync('{.,engine,packet,tcp,tun}/*.h', { cwd: native });
+  const own = (name: string): string => join(import.meta.dirname, name);
+  const all = (names: readonly string[]): string[] => names.map((name) => join(native, name));
+  build(PROGRAM, [own('load.cc')]);
+  build(LOCAL_HALF_PROGRAM, [own('local-half.cc'), ...all(sources)], [`-I${native}`], all(headers));
+}
+
+function build(
+  program: string,
+  sources: readonly string[],
+  flags: readonly string[] = [],
+  headers: readonly string[] = [],
+): void {
+  const newest = Math.max(...[...sources, ...headers].map((file) => statSync(file).mtimeMs));
+  if (existsSync(program) && statSync(program).mtimeMs > newest) return;
   mkdirSync(join(import.meta.dirname, 'build'), { recursive: true });
-  execFileSync('g++', ['-std=c++20', '-O2', '-pthread', '-o', PROGRAM, SOURCE], { stdio: 'inherit' });
+  const common = ['-std=c++20', '-O2', '-pthread', '-D_GNU_SOURCE', ...flags];
+  execFileSync('g++', [...common, '-o', program, ...sources], { stdio: 'inherit' });
 }
 
 /** A running `load` whose lines are read one by one. */

@@ -51,7 +51,7 @@ export function rows(samples: readonly Sample[], subjects: readonly string[]): R
     if (Object.keys(medians).length === 0) continue;
     const own = of(id, ours);
     const compared = of(id, reference);
-    const ratio = own === undefined || compared === undefined ? undefined : own / compared;
+    const ratio = own === undefined || !(compared! > 0) ? undefined : own / compared!;
     const { title, unit } = figure;
     const measured: Measured = { own, ratio, other: (name) => of(name, ours) };
     table.push({ id, title, unit, medians, ratio, target: targetText(figure), met: met(figure, measured) });

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { LAB } from '../test/lab/namespaces.ts';
-import { LOCAL_HALF, PORTS } from './load.ts';
+import { LOCAL_HALF, LOCAL_HALF_PROGRAM, PORTS } from './load.ts';
 import type { Subject } from './running.ts';
 import { collect, destination, knownHosts, running, sshArguments, transparent } from './running.ts';
 
@@ -54,11 +54,16 @@ export const localHalf: Subject = {
   name: netproxy.name,
   async start(door) {
     const started = performance.now();
-    const child = door.host.spawn([process.execPath, join(import.meta.dirname, 'local-half.ts')], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const { address, device, own, mtu, queue } = LOCAL_HALF;
+    const argv = [LOCAL_HALF_PROGRAM, device, mtu, PORTS.sink, PORTS.source].map(String);
+    const child = door.host.spawn(argv, { stdio: ['ignore', 'pipe', 'pipe'] });
     await Promise.race([once(child.stdout!, 'data'), once(child, 'exit')]);
-    return await running(door, [child], started, (port) => ({ address: LOCAL_HALF.address, port }));
+    await door.host.ip(
+      `addr add ${own} dev ${device}`,
+      `link set ${device} mtu ${mtu} txqueuelen ${queue} up`,
+      `route add ${address} dev ${device}`,
+    );
+    return await running(door, [child], started, (port) => ({ address, port }));
   },
 };
 

@@ -94,6 +94,30 @@ TEST_CASE("unknown options are walked over to those that count") {
   CHECK(got.segment.payload.size() == 65'000);
 }
 
+// docs/decisions/0014-no-timestamps.md.
+TEST_CASE("timestamps and SACK are not agreed to, and segments with them all the same are good") {
+  const Bytes stamps = {8, 10, 0, 0, 0, 9, 0, 0, 0, 0};
+  const Bytes old = {8, 10, 0, 0, 0, 1, 0, 0, 0, 0};
+  Script s;
+  Bytes offered = {4, 2};
+  offered.insert(offered.end(), stamps.begin(), stamps.end());
+  s.inject({.flags = "S", .mss = 1460, .scale = 7, .options = offered});
+  s.host.stack.accept(s.flow);
+  const Received answer = s.expect({.flags = "SA", .ack = 1});
+  CHECK(answer.mss == 1460);
+  CHECK(answer.scale == limits::kWindowScale);
+  // MSS, and window scale with its padding: nothing else has room.
+  CHECK(answer.l4.size() == packet::kTcpHeader + 4 + 4);
+  s.app_scale = 7;
+  s.inject({.flags = "A", .seq = 1, .ack = 1, .data = "new", .options = stamps});
+  s.inject({.flags = "A", .seq = 4, .ack = 1, .data = "old", .options = old});  // no PAWS: the number counts
+  CHECK(s.take() == "newold");
+  // A SACK block tells nothing; the gap is acknowledged without one.
+  s.inject({.flags = "A", .seq = 10, .ack = 1, .data = "gap", .options = {5, 10, 0, 0, 0, 1, 0, 0, 0, 2}});
+  const Received ack = s.expect({.flags = "A", .seq = 1, .ack = 7});
+  CHECK(ack.l4.size() == packet::kTcpHeader);
+}
+
 TEST_CASE("repeated SYNs are one flow while the far end is dialled") {
   Script s;
   s.inject({.flags = "S"});

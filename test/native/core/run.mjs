@@ -67,6 +67,7 @@ const TARGETS = {
         'queues.cc',
         'reassembly.cc',
         'datagram.cc',
+        'ip.cc',
         'credit.cc',
       ),
       join(root, 'native/ssh/credit.cc'),
