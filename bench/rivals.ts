@@ -8,7 +8,7 @@ import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { LAB, waitFor, waitForPort } from '../test/lab/namespaces.ts';
 import type { Door, Running, Subject } from './running.ts';
-import { destination, running, sshArguments, transparent } from './running.ts';
+import { destination, end, running, sshArguments, START_DEADLINE_MS, transparent } from './running.ts';
 
 /** Debian has these; the others are single binaries that their projects offer. */
 export const PACKAGES = ['sshuttle', 'redsocks'] as const;
@@ -51,8 +51,14 @@ interface Rival {
   readonly start: (door: Door, program: string) => Promise<Running>;
 }
 
-const spawn = (door: Door, argv: readonly string[]): ChildProcess =>
-  door.host.spawn(argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+/** What the rival under way has started, for its end when it does not come up; there is one at a time. */
+let spawned: ChildProcess[] = [];
+
+function spawn(door: Door, argv: readonly string[]): ChildProcess {
+  const child = door.host.spawn(argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+  spawned.push(child);
+  return child;
+}
 
 /** `ssh -D`, which all SOCKS clients stand on. */
 async function socks(door: Door): Promise<ChildProcess> {
@@ -90,10 +96,14 @@ const RIVALS: readonly Rival[] = [
         `${LAB.target.v4}/32`,
       ]);
       // A connect before would be remembered by conntrack as one that is not redirected.
-      await waitFor('the rules of sshuttle', async () => {
-        const { stdout } = await door.host.run(['nft', 'list', 'ruleset']);
-        return stdout.includes('redirect to');
-      });
+      await waitFor(
+        'the rules of sshuttle',
+        async () => {
+          const { stdout } = await door.host.run(['nft', 'list', 'ruleset']);
+          return stdout.includes('redirect to');
+        },
+        START_DEADLINE_MS,
+      );
       return await running(door, [child], started, transparent);
     },
   },
@@ -182,9 +192,19 @@ misc: { log-level: error }
   },
 ];
 
+async function startOrEnd({ name, start }: Rival, door: Door): Promise<Running> {
+  spawned = [];
+  try {
+    return await start(door, find(name)!);
+  } catch (error) {
+    await Promise.all(spawned.map(end));
+    throw error;
+  }
+}
+
 /** All of them, present or not. */
-export const rivals: readonly Subject[] = RIVALS.map(({ name, start }) => ({
-  name,
-  absent: () => (find(name) === undefined ? `${name} is not installed` : undefined),
-  start: (door) => start(door, find(name)!),
+export const rivals: readonly Subject[] = RIVALS.map((rival) => ({
+  name: rival.name,
+  absent: () => (find(rival.name) === undefined ? `${rival.name} is not installed` : undefined),
+  start: (door) => startOrEnd(rival, door),
 }));

@@ -9,7 +9,8 @@ import type { Sshd } from '../test/lab/sshd.ts';
 import type { Entry } from './load.ts';
 import { measure, PORTS } from './load.ts';
 
-const START_DEADLINE_MS = 15_000;
+/** Milliseconds; sshuttle brings Python up at both ends. */
+export const START_DEADLINE_MS = 30_000;
 const STOP_DEADLINE_MS = 10_000;
 
 /** One cipher for all, so that what differs is the program around it. */
@@ -90,7 +91,7 @@ export async function running(
   return { host: door.host, pids, startSeconds, entry, stop };
 }
 
-async function end(child: ChildProcess): Promise<void> {
+export async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGTERM');

@@ -47,7 +47,7 @@ function nativeConstants(): Map<string, number> {
 
 test('every row of docs/limits.md has the value of its constant and a counter that exists', () => {
   const native = nativeConstants();
-  const own = new Map(Object.entries(limits) as [string, number][]);
+  const own = new Map<string, unknown>(Object.entries(limits));
   const sources = all('{src,native}/**/*.{ts,cc}');
   const rows = [
     ...read('docs/limits.md').matchAll(/^\| (.+?) \| (\d+) \| `(\w+)` \| (.+?) \| ?(.*?) ?\|$/gm),
