@@ -94,7 +94,7 @@ TEST_CASE("unknown options are walked over to those that count") {
   CHECK(got.segment.payload.size() == 65'000);
 }
 
-// docs/decisions/0014-no-timestamps.md.
+// docs/decisions/0016-no-timestamps.md.
 TEST_CASE("timestamps and SACK are not agreed to, and segments with them all the same are good") {
   const Bytes stamps = {8, 10, 0, 0, 0, 9, 0, 0, 0, 0};
   const Bytes old = {8, 10, 0, 0, 0, 1, 0, 0, 0, 0};
