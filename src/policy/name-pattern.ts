@@ -3,7 +3,7 @@
  * for any characters of one label; `/…/` a regular expression for the whole name.
  *
  * The names come from the application, and so may be anybody's: nothing here may backtrack. Regular
- * expressions are RE2's (docs/decisions/0013-rules.md).
+ * expressions are RE2's (docs/decisions/0017-rules.md).
  */
 import { createRequire } from 'node:module';
 import type * as Re2js from 're2js';
