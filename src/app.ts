@@ -23,6 +23,7 @@ import { Dns } from './dns/dns.ts';
 import { examine } from './doctor/doctor.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
+import { FakeGuard, namedDialer } from './forward/fake-guard.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Ping } from './forward/ping.ts';
 import { PingForwarder } from './forward/pings.ts';
@@ -36,6 +37,7 @@ import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
 import { SocketOwners } from './owner/owners.ts';
 import { LoopGuard } from './policy/loop.ts';
+import { fakeNames } from './policy/fake-names.ts';
 import { asksForProcess } from './policy/rule.ts';
 import { kernelRules } from './policy/kernel.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
@@ -54,9 +56,9 @@ function openTun(native: Native, name: string): TunDevice {
   }
 }
 
-/** What dials show of the far end, DNS wants to know. */
+/** What dials show of the far end, DNS wants to know; and it knows the names that addresses stand for. */
 function watchedDialer(dialer: Dialer | undefined, dns: Dns): Dialer | undefined {
-  return dialer === undefined ? undefined : dns.watch(dialer);
+  return dialer === undefined ? undefined : namedDialer(dns.watch(dialer), dns.fakes);
 }
 
 async function run(
@@ -88,7 +90,9 @@ async function run(
   const { dialers } = upstreams;
   let { dialTimeout } = config;
   const direct = directDialer({ native, own, mark: FWMARK, timeoutMs: () => dialTimeout });
+  let isFaked = fakeNames(config.rules);
   const dns = new Dns({
+    isFaked: (name) => isFaked(name),
     ...{ settings: config.dns, networks: config.local, tun: config.tun.name, sockets: { native, own }, log },
     dialer: () => dialers.get(upstreams.lastResort),
     readFile: (path, maxBytes) => upstreams.readFile(path, maxBytes),
@@ -97,7 +101,8 @@ async function run(
   const facts = { names: dns.names, owners };
   const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, facts);
   let rules = policyOf(config);
-  const policy = new LoopGuard({ decide: (flow) => rules.decide(flow) }, (flow) => own.has(flow), log);
+  const guarded = new FakeGuard({ decide: (flow) => rules.decide(flow) }, dns.fakes);
+  const policy = new LoopGuard(guarded, (flow) => own.has(flow), log);
   const watched = { get: (name: string) => watchedDialer(dialers.get(name), dns) };
   const carriers = { upstreams: watched, direct };
   const forwarder = new Forwarder({ policy, ...carriers, dns, log, now: () => performance.now() });
@@ -185,6 +190,7 @@ async function run(
       const touches = (keys: RegExp): boolean => changed.some((key) => keys.test(key));
       await upstreams.follow(next);
       rules = policyOf(next);
+      isFaked = fakeNames(next.rules);
       ({ dialTimeout, readyTarget } = next);
       if (touches(/^(dns|local)\b/)) dns.follow(next.dns, next.local);
       if (touches(/^(local|captured|rules|metadata|strict)\b/)) {
@@ -241,7 +247,7 @@ async function run(
     engine.abortAll();
     udp.close();
     relay.close();
-    dns.close();
+    await dns.close();
     await upstreams.stop();
     engine.close();
     await keeper.stop();

@@ -136,6 +136,10 @@ export interface DnsConfig {
   readonly port: number;
   /** Milliseconds that an answer may be kept beyond its time. */
   readonly stale: number;
+  /** Networks of the addresses that stand for names, and the file in which they are kept. */
+  readonly fake4: string;
+  readonly fake6: string;
+  readonly fakeFile: string | undefined;
 }
 
 export interface ControlConfig {

@@ -2,7 +2,9 @@
 import { isIP } from 'node:net';
 
 import { formatEndpoint } from '../core/address.ts';
-import { canonicalAddress } from '../core/cidr.ts';
+import { canonicalAddress, offsetIn, parseCidr } from '../core/cidr.ts';
+import type { Cidr } from '../core/cidr.ts';
+import type { Problem } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
 import { DNS_LISTEN_PORT, DNS_STALE_MS } from '../core/limits.ts';
 import type { DnsConfig } from './config.ts';
@@ -20,6 +22,9 @@ export interface DnsSettingValues {
   'dns.aaaa': DnsConfig['aaaa'];
   'dns.stale': number;
   'dns.port': number;
+  'dns.fake4': string;
+  'dns.fake6': string;
+  'dns.fakeFile': string;
 }
 
 type Rows = { readonly [I in keyof DnsSettingValues]: Setting<DnsSettingValues[I]> };
@@ -77,6 +82,43 @@ const nearResolver: Kind<string> = {
     return text;
   },
 };
+
+/** A network for addresses that stand for names. */
+function fakeRange(family: 4 | 6): Kind<string> {
+  const longest = family === 4 ? 30 : 126;
+  return {
+    placeholder: 'CIDR',
+    allowed: `an IPv${family} network with a prefix of at most ${longest} that nobody uses`,
+    parse(text) {
+      const parsed = parseCidr(kind.cidr.parse(text));
+      if (parsed?.family !== family) throw new BadValue(`not of IPv${family}`);
+      if (parsed.prefix > longest) throw new BadValue('too small');
+      return parsed.network;
+    },
+  };
+}
+
+/** A fake address that were the TUN's would be answered by the kernel. */
+export function checkFakeRanges(
+  ranges: readonly (readonly [key: string, range: string | undefined, tun: string | undefined])[],
+  origins: ReadonlyMap<string, string>,
+  problems: Problem[],
+): void {
+  for (const [key, range, tun] of ranges) {
+    const networks = [range, tun].flatMap((text) => (text === undefined ? [] : (parseCidr(text) ?? [])));
+    const [one, other] = networks;
+    if (one === undefined || other === undefined) continue;
+    const within = (outer: Cidr, inner: Cidr): boolean =>
+      offsetIn(outer, inner.network.split('/')[0] ?? '') !== undefined;
+    if (!within(one, other) && !within(other, one)) continue;
+    problems.push({
+      code: 'CONFIG_INVALID',
+      where: origins.get(key) ?? key,
+      message: `found ${range}, which overlaps with the network of the TUN, ${tun}; allowed: networks that do not`,
+      hint: `Choose another network for ${key}, or another address for the TUN.`,
+    });
+  }
+}
 
 export const dnsRows: Rows = {
   'dns.upstream': {
@@ -150,5 +192,33 @@ export const dnsRows: Rows = {
     group: 'DNS',
     description:
       'Port on 127.0.0.1 and ::1 to which questions to resolvers within the namespace are redirected.',
+  },
+  'dns.fake4': {
+    key: 'dns.fake4',
+    flag: 'dns-fake4',
+    env: 'NETPROXY_DNS_FAKE4',
+    kind: fakeRange(4),
+    default: '198.19.0.0/16',
+    group: 'DNS',
+    description:
+      'Network of the IPv4 addresses that stand for names of rules with "resolve: fake"; that of the TUN is not in it.',
+  },
+  'dns.fake6': {
+    key: 'dns.fake6',
+    flag: 'dns-fake6',
+    env: 'NETPROXY_DNS_FAKE6',
+    kind: fakeRange(6),
+    default: 'fd6e:7072:0:1::/112',
+    group: 'DNS',
+    description: 'The same of IPv6.',
+  },
+  'dns.fakeFile': {
+    key: 'dns.fakeFile',
+    flag: 'dns-fake-file',
+    env: 'NETPROXY_DNS_FAKE_FILE',
+    kind: kind.file,
+    group: 'DNS',
+    description:
+      'File in which these addresses are kept, so that they stand for the same names after a restart; it is written by netproxy.',
   },
 };

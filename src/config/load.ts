@@ -11,6 +11,7 @@ import type {
   HostConfig,
   RoutingConfig,
 } from './config.ts';
+import { checkFakeRanges } from './dns-settings.ts';
 import { readRuleText } from './file.ts';
 import type { FileItem } from './file.ts';
 import { checkGroups } from './groups.ts';
@@ -138,6 +139,9 @@ class Loader {
         aaaa: value('dns.aaaa'),
         port: value('dns.port'),
         stale: value('dns.stale'),
+        fake4: value('dns.fake4'),
+        fake6: value('dns.fake6'),
+        fakeFile: value('dns.fakeFile'),
       },
       onExit: value('onExit'),
       connectHold: value('connectHold'),
@@ -153,6 +157,14 @@ class Loader {
       readyTarget: value('readyTarget'),
       log: { level: value('log.level'), format: value('log.format') },
     };
+    checkFakeRanges(
+      [
+        ['dns.fake4', host.dns.fake4, host.tun.address4],
+        ['dns.fake6', host.dns.fake6, host.tun.address6],
+      ],
+      this.#reader.origins,
+      this.#reader.problems,
+    );
     return () => host;
   }
 

@@ -1,5 +1,6 @@
 /** Of the table of settings, what concerns rules. */
 import type { PortRange, Via } from '../policy/rule.ts';
+import { oneOf } from './kind.ts';
 import * as kind from './rule-kind.ts';
 import type { Setting } from './settings.ts';
 
@@ -16,6 +17,7 @@ export interface RuleSettingValues {
   'rules[].container': string;
   'rules[].cgroup': string;
   'rules[].via': Via;
+  'rules[].resolve': 'real' | 'fake';
 }
 
 type Rows = { readonly [I in keyof RuleSettingValues]: Setting<RuleSettingValues[I]> };
@@ -80,5 +82,12 @@ export const ruleRows: Rows = {
     required: true,
     group: 'Rules',
     description: 'What becomes of a flow of which all conditions of the rule hold.',
+  },
+  'rules[].resolve': {
+    key: 'rules[].resolve',
+    kind: oneOf('real', 'fake'),
+    group: 'Rules',
+    description:
+      'How the names of the rule are looked up; "fake" is for those that only the bastion itself can: the application gets an address that stands for the name, and the bastion the name.',
   },
 };

@@ -67,6 +67,8 @@ class ItemReader {
       const { kind } = setting('rules[].via');
       this.#wrong(where, `via is missing; allowed: ${kind.allowed}`, 'Say what becomes of such a flow.');
     }
+    const [resolve] = this.#list('rules[].resolve');
+    if (resolve === 'fake') this.#checkFake(via);
     if (via !== undefined && upstreams !== undefined) this.#checkVia(via, protocol, upstreams);
     return {
       to: this.#list('rules[].to'),
@@ -80,6 +82,7 @@ class ItemReader {
       container: this.#list('rules[].container'),
       cgroup: this.#list('rules[].cgroup'),
       via: via ?? { kind: 'drop' },
+      resolve,
       where: /^(.+:\d+):\d+ \S+$/.exec(where)?.[1] ?? where,
     };
   }
@@ -99,6 +102,19 @@ class ItemReader {
       const value = readValue<RuleSettingValues[I]>(setting(id), each, this.#problems);
       return value === undefined ? [] : [value];
     });
+  }
+
+  /** A fake address means something to a bastion only, which is given the name. */
+  #checkFake(via: Rule['via'] | undefined): void {
+    const where = this.#item.given.get('rules[].resolve')?.[0]?.where ?? this.#item.where;
+    if (!this.#item.given.has('rules[].names'))
+      this.#wrong(where, 'found fake in a rule without names', 'Say which names it means.');
+    if (via !== undefined && via.kind !== 'upstream')
+      this.#wrong(
+        where,
+        'found fake in a rule that leads to no bastion',
+        'Name a bastion or group in "via".',
+      );
   }
 
   #checkVia(via: Rule['via'], protocol: Rule['protocol'], upstreams: readonly string[]): void {

@@ -26,7 +26,7 @@ export interface ReloadOptions {
 }
 
 /** Settings that hold for the life of the process. */
-const NEEDS_RESTART = /^(tun\.|control\.|layers\b|log\.format$|user$|seccomp$)/;
+const NEEDS_RESTART = /^(tun\.|control\.|layers\b|dns\.(port|fake)|log\.format$|user$|seccomp$)/;
 
 /**
  * Reads the configuration, and all files that it names, again on SIGHUP and when one of them changes.

@@ -34,6 +34,20 @@ export function canonicalAddress(address: string, family: Family): string {
   return new SocketAddress({ address, family: family === 4 ? 'ipv4' : 'ipv6' }).address;
 }
 
+/** How far `address` is from the beginning of a network that it lies in; undefined when it does not. */
+export function offsetIn({ family, network, prefix }: Cidr, address: string): number | undefined {
+  if (address.includes(':') !== (family === 6)) return undefined;
+  const [first = ''] = network.split('/');
+  const offset = addressBits(address, family) - addressBits(first, family);
+  return offset >= 0n && offset < 1n << BigInt(BITS[family] - prefix) ? Number(offset) : undefined;
+}
+
+/** The address so far from the beginning of a network. */
+export function addressAt({ family, network }: Cidr, offset: number): string {
+  const [first = ''] = network.split('/');
+  return addressFromBits(addressBits(first, family) + BigInt(offset), family);
+}
+
 function addressBits(address: string, family: Family): bigint {
   if (family === 4) return address.split('.').reduce((bits, byte) => (bits << 8n) | BigInt(byte), 0n);
   // inet_ntop writes the last 32 bits of mapped and compatible addresses as IPv4.

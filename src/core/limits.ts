@@ -144,6 +144,15 @@ export const DNS_REACH_MS: number = 300 * SECOND_MS;
 export const DNS_REACH_PROBE_MS: number = 1 * SECOND_MS;
 export const DNS_REACH_MAX = 512;
 
+/** Names that may have fake addresses at once; milliseconds for which an address stands for no other name after
+ * its last use; and milliseconds after a use until it is written down. */
+export const DNS_FAKE_MAX = 65_534;
+export const DNS_FAKE_REUSE_MS: number = 24 * 3600 * SECOND_MS;
+export const DNS_FAKE_SAVE_MS: number = 1 * SECOND_MS;
+
+/** Seconds that an answer with a fake address may be kept: each question for it tells that it is in use. */
+export const DNS_FAKE_TTL_S = 60;
+
 /** Port of our own listener for questions to resolvers within the namespace. */
 export const DNS_LISTEN_PORT = 28_053;
 

@@ -7,5 +7,10 @@ export interface Names {
   nameOf(address: string): string | undefined;
 }
 
+/** Addresses that stand for names which only the far end can look up. */
+export interface FakeNames extends Names {
+  isFake(address: string): boolean;
+}
+
 /** Knows no name. */
 export const NO_NAMES: Names = { nameOf: () => undefined };

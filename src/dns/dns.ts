@@ -4,6 +4,7 @@ import type { Dialer } from '../core/dialer.ts';
 import type { Endpoint, Flow } from '../core/flow.ts';
 import type { Log } from '../core/log.ts';
 import type { Names } from '../core/names.ts';
+import { FakeAddresses } from './fake.ts';
 import { Far } from './far.ts';
 import { DnsListener } from './listener.ts';
 import { NamesMap } from './names.ts';
@@ -30,6 +31,10 @@ export interface DnsSettings {
   readonly port: number;
   /** Milliseconds that an answer may be kept beyond its time. */
   readonly stale: number;
+  /** Networks of the addresses that stand for names, and the file in which they are kept. */
+  readonly fake4: string;
+  readonly fake6: string;
+  readonly fakeFile: string | undefined;
 }
 
 export interface DnsOptions {
@@ -41,6 +46,8 @@ export interface DnsOptions {
   /** The way to the far end. */
   readonly dialer: () => Dialer | undefined;
   readonly readFile: (path: string, maxBytes: number) => Promise<Buffer>;
+  /** Whether a fake address is to stand for a name. */
+  readonly isFaked: (name: string) => boolean;
   readonly log: Log;
   readonly resolvConf?: string;
 }
@@ -50,6 +57,7 @@ const now = (): number => performance.now();
 
 export class Dns implements DatagramCarrier {
   readonly #names = new NamesMap(now);
+  readonly fakes: FakeAddresses;
   readonly #far: Far;
   readonly #places: NetworkPlaces;
   readonly #reach: Reach;
@@ -68,7 +76,10 @@ export class Dns implements DatagramCarrier {
       resolvConf: options.resolvConf ?? RESOLV_CONF,
     });
     this.#reach = new Reach({ dialer, policy: settings.aaaa, log, now });
+    const { fake4: range4, fake6: range6, fakeFile: file } = settings;
+    this.fakes = new FakeAddresses({ ...{ range4, range6, file, log }, now: () => Date.now() });
     this.#server = new DnsServer({
+      ...{ fakes: this.fakes, isFaked: options.isFaked },
       places: this.#places,
       ...{ near, log, now },
       far: this.#far,
@@ -81,7 +92,7 @@ export class Dns implements DatagramCarrier {
   }
 
   get names(): Names {
-    return this.#names;
+    return { nameOf: (address) => this.fakes.nameOf(address) ?? this.#names.nameOf(address) };
   }
 
   get counters(): DnsCounters & { resolver: string | undefined } {
@@ -139,8 +150,10 @@ export class Dns implements DatagramCarrier {
     return this.#reach.watch(dialer);
   }
 
-  close(): void {
+  /** Resolves when fake addresses have been written down. */
+  async close(): Promise<void> {
     this.#listener.close();
     this.#server.close();
+    await this.fakes.close();
   }
 }

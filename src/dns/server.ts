@@ -7,6 +7,7 @@ import { DNS_QUERY_DEADLINE_MS, DNS_STALE_AFTER_MS, DNS_STALE_PAUSE_MS } from '.
 import { Admission } from './admission.ts';
 import { readAnswer } from './answer.ts';
 import { DnsCache } from './cache.ts';
+import type { FakeAddresses } from './fake.ts';
 import type { Far } from './far.ts';
 import { addressed, answerSize, fit, isQuery, parse, RCODE, rcodeOf, reply } from './message.ts';
 import type { Message } from './message.ts';
@@ -15,7 +16,7 @@ import type { Near } from './near.ts';
 import { CLASS_IN, readQuestion, TYPE } from './question.ts';
 import type { Question } from './question.ts';
 import type { Side } from './split.ts';
-import { answerWith, localhost } from './synthesis.ts';
+import { answerWith, fake, localhost } from './synthesis.ts';
 
 /** A message of the application to a resolver. */
 export interface Asked {
@@ -52,6 +53,9 @@ export interface DnsServerOptions {
   readonly far: Far;
   readonly names: NamesMap;
   readonly families: Families;
+  readonly fakes: FakeAddresses;
+  /** Whether a fake address is to stand for a name. */
+  readonly isFaked: (name: string) => boolean;
   readonly log: Log;
   /** Milliseconds that an answer may be kept beyond its time. */
   readonly staleMs: number;
@@ -162,6 +166,8 @@ export class DnsServer {
     const side = this.#options.places.sideOf(question.name);
     if (side === 'self') {
       this.#give(waiting, localhost(question, waiting.message.questionsEnd));
+    } else if (this.#options.isFaked(question.name)) {
+      this.#give(waiting, fake(question, waiting.message.questionsEnd, this.#options.fakes));
     } else if (side === 'local') {
       this.#counts.local++;
       this.#askNear(waiting, question);

@@ -1,4 +1,7 @@
 /** Answers that we make ourselves. */
+import { addressBytes } from '../core/cidr.ts';
+import { DNS_FAKE_TTL_S } from '../core/limits.ts';
+import type { FakeAddresses } from './fake.ts';
 import { HEADER_BYTES } from './message.ts';
 import { TYPE } from './question.ts';
 import type { Question } from './question.ts';
@@ -45,4 +48,14 @@ export function localhost(question: Question, questionsEnd: number): Uint8Array 
   const { type } = question;
   const data = type === TYPE.a ? [LOCALHOST4] : type === TYPE.aaaa ? [LOCALHOST6] : [];
   return answerWith(question, questionsEnd, type, LOCALHOST_TTL_S, data);
+}
+
+/** An address that stands for the name; of other types there is nothing. Undefined when none is free. */
+export function fake(question: Question, questionsEnd: number, fakes: FakeAddresses): Uint8Array | undefined {
+  const { type, name } = question;
+  const family = type === TYPE.a ? 4 : type === TYPE.aaaa ? 6 : undefined;
+  if (family === undefined) return answerWith(question, questionsEnd, type, DNS_FAKE_TTL_S, []);
+  const addresses = fakes.addressesOf(name);
+  if (addresses === undefined) return undefined;
+  return answerWith(question, questionsEnd, type, DNS_FAKE_TTL_S, [addressBytes(addresses[family], family)]);
 }

@@ -34,6 +34,9 @@ export interface Rule {
   /** Paths of control groups, which stand for all below them too. */
   readonly cgroup: readonly string[];
   readonly via: Via;
+  /** `fake`: the names are looked up by the bastion that is dialled, and applications get addresses that stand for
+   * them. */
+  readonly resolve?: 'real' | 'fake' | undefined;
   /** `file:line`, `NETPROXY_RULES:line` or `--rule:line`. */
   readonly where: string;
 }

@@ -52,6 +52,8 @@ export interface SshdOptions {
   readonly port?: number;
   /** Name of a network namespace of `ip netns` to run in. */
   readonly netns?: string;
+  /** With the files of /etc/netns/NAME over those of /etc, in a namespace. */
+  readonly etc?: true;
   /** Lines that go before ours in sshd_config, where the first value of a keyword wins. */
   readonly config?: readonly string[];
   /** Further names for the known_hosts file, each written with the port. */
@@ -132,6 +134,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const server = new LabSshd(directory, address, port, options.netns, {
     descriptors: options.descriptors,
     pam: options.password !== undefined,
+    etc: options.etc === true,
     program: `${build.root}/usr/sbin/sshd`,
   });
   if (options.start !== false) await server.start();
@@ -184,6 +187,7 @@ function partsOf({ root }: SshdBuild): string[] {
 interface How {
   readonly descriptors: number | undefined;
   readonly pam: boolean;
+  readonly etc: boolean;
   readonly program: string;
 }
 
@@ -314,7 +318,9 @@ class LabSshd implements Sshd {
   }
 
   #inNetns(): string[] {
-    return this.#netns === undefined ? [] : ['nsenter', `--net=/run/netns/${this.#netns}`];
+    if (this.#netns === undefined) return [];
+    if (this.#how.etc) return ['ip', 'netns', 'exec', this.#netns];
+    return ['nsenter', `--net=/run/netns/${this.#netns}`];
   }
 
   /** Ready means that a banner is sent; a namespace is probed from inside. */

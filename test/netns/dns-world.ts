@@ -48,14 +48,14 @@ export class Resolving {
   readonly #namespace: Namespace;
   readonly #directory: string;
 
-  constructor(namespace: Namespace, resolvConf: string) {
+  constructor(namespace: Namespace, resolvConf: string, hosts = '') {
     this.#namespace = namespace;
     this.#directory = `/etc/netns/${namespace.name}`;
     mkdirSync(this.#directory, { recursive: true });
     this.write(resolvConf);
     // Only the resolver is to be asked, as in an image without nscd and systemd.
     writeFileSync(`${this.#directory}/nsswitch.conf`, 'hosts: files dns\n');
-    writeFileSync(`${this.#directory}/hosts`, '127.0.0.1 localhost\n');
+    writeFileSync(`${this.#directory}/hosts`, `127.0.0.1 localhost\n${hosts}`);
   }
 
   write(resolvConf: string): void {

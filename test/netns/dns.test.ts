@@ -4,7 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { capture, createLab, LAB, waitFor } from '../lab/namespaces.ts';
 import type { Capture, Lab } from '../lab/namespaces.ts';
 import { startSshd } from '../lab/sshd.ts';
@@ -135,6 +140,24 @@ Promise.all([dns.resolve4('name.test'), dns.lookup('name.test'), dns.resolve4('d
   assert.equal(stdout.trim(), `${SAYS.far} ${SAYS.far} ${SAYS.near} 8`, stderr);
 });
 
+const GO = (process.env['PATH'] ?? '')
+  .split(':')
+  .map((each) => join(each, 'go'))
+  .find(existsSync);
+const GO_PROGRAM = `package main
+
+import ("fmt"; "net"; "os"; "sort"; "strings")
+
+func main() {
+	for _, name := range os.Args[1:] {
+		addresses, err := net.LookupHost(name)
+		if err != nil { fmt.Println(err); continue }
+		sort.Strings(addresses)
+		fmt.Println(strings.Join(addresses, " "))
+	}
+}
+`;
+
 /** What Go and musl do: A and AAAA at once from one socket; musl asks all resolvers, and takes the first answer. */
 const PARALLEL = `import socket, struct, sys
 name, servers = sys.argv[1], sys.argv[2:]
@@ -158,6 +181,40 @@ test('Go and musl: A and AAAA at once by one socket, to one resolver or to all',
     // NOERROR and one address, for each family.
     assert.equal(stdout.trim(), '0 1 0 1', stderr);
   }
+});
+
+if (GO !== undefined) {
+  test('Go: a program without cgo, which asks by itself', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'netproxy-go-'));
+    try {
+      const source = join(directory, 'main.go');
+      writeFileSync(source, GO_PROGRAM);
+      const binary = join(directory, 'look');
+      const env = {
+        ...process.env,
+        CGO_ENABLED: '0',
+        GOFLAGS: '-mod=mod',
+        GOCACHE: join(tmpdir(), 'netproxy-go-cache'),
+      };
+      await promisify(execFile)(GO, ['build', '-o', binary, source], { env });
+      const { stdout, stderr } = await app.run(binary, 'both.test', 'db', 'x.mine.test');
+      assert.equal(stdout, `${SAYS.far} 2001:db8:2::80\n${SAYS.near}\n${SAYS.near}\n`, stderr);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+}
+
+test('a resolver that is on the link alone is captured too', async () => {
+  const links = await lab.other.ipJson<{ addr_info: { local: string; scope: string }[] }[]>(
+    'addr',
+    'show',
+    'eth0',
+  );
+  const [address] = links[0]!.addr_info.filter(({ scope }) => scope === 'link').map(({ local }) => local);
+  const answer = await dig('+time=2', '+short', `@${address}%eth0`, 'link-only.test');
+  assert.notEqual(answer.trim(), SAYS.near);
+  assert.ok(!sniffer.lines.some((line) => line.includes('link-only.test')));
 });
 
 test('IPv6 addresses are given where the bastion has a route to them, and left out where it has none', async () => {

@@ -102,7 +102,8 @@ describe('a configuration in order', () => {
     assert.equal(credentials.identities[0].certificate, undefined);
     assert.deepEqual(credentials.passphrases, []);
     assert.deepEqual(credentials.knownHosts, [{ file: '/hosts', text: 'h ssh-ed25519 AAAA\n' }]);
-    const { bastions: _, ...host } = config;
+    const { bastions: _, dns, ...host } = config;
+    assert.deepEqual([dns.port, dns.aaaa, dns.stale, dns.fakeFile], [28_053, 'auto', 86_400_000, undefined]);
     assert.deepEqual(host, {
       sshConfig: undefined,
       tun: { name: 'tun0', mtu: 1500, address4: '198.18.0.1/30', address6: 'fd6e:7072::1/126' },
@@ -110,7 +111,6 @@ describe('a configuration in order', () => {
       metadata: 'reject',
       layers: ['routes', 'nftables'],
       strict: false,
-      dns: { upstream: [], resolvers: [], local: [], far: [], aaaa: 'auto', port: 28_053, stale: 86_400_000 },
       onExit: 'closed',
       user: 'auto',
       seccomp: true,

@@ -13,6 +13,7 @@ import {
 } from '../../src/core/limits.ts';
 import { readAnswer } from '../../src/dns/answer.ts';
 import { DnsCache } from '../../src/dns/cache.ts';
+import { FakeAddresses } from '../../src/dns/fake.ts';
 import type { Far } from '../../src/dns/far.ts';
 import { parse } from '../../src/dns/message.ts';
 import { NamesMap } from '../../src/dns/names.ts';
@@ -22,6 +23,7 @@ import type { Done } from '../../src/dns/resolver.ts';
 import { DnsServer } from '../../src/dns/server.ts';
 
 const log = { debug() {}, info() {}, warn() {}, error() {} };
+const FAKE = { range4: '198.19.0.0/16', range6: 'fd6e:7072:0:1::/112' };
 let now = 0;
 beforeEach(() => {
   now = 1000;
@@ -59,6 +61,8 @@ function make({ useful = true } = {}): {
       close() {},
     } as unknown as Far,
     names,
+    fakes: new FakeAddresses({ ...FAKE, file: undefined, log, now: () => now }),
+    isFaked: (name) => name.endsWith('.fake.test'),
     families: { useful: (_type, _addresses, ready) => ready(useful) },
     log,
     staleMs: 3_600_000,
@@ -219,6 +223,16 @@ test('localhost is answered here', () => {
   const six = read(ask(server, 'localhost', { type: 'AAAA' })).answers![0] as { data: string };
   assert.equal(six.data, '::1');
   assert.deepEqual(read(ask(server, 'localhost', { type: 'MX' })).answers, []);
+});
+
+test('a name that only the far end can look up has an address that stands for it, and nothing else', () => {
+  const { server, far } = make();
+  const four = (read(ask(server, 'A.fake.test')).answers![0] as { data: string }).data;
+  const six = (read(ask(server, 'a.fake.test', { type: 'AAAA' })).answers![0] as { data: string }).data;
+  assert.match(four, /^198\.19\./);
+  assert.match(six, /^fd6e:7072:0:1:/);
+  assert.deepEqual(read(ask(server, 'a.fake.test', { type: 'MX' })).answers, []);
+  assert.equal(far.length, 0);
 });
 
 test('addresses of a family that is of no use are left out, and not kept', () => {

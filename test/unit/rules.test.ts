@@ -13,7 +13,7 @@ type Given = Partial<Omit<Rule, 'via'>> & { readonly via: string };
 function rulesOf(...given: readonly Given[]): Rule[] {
   return given.map((each, index) => ({
     ...{ to: [], ports: [], protocol: undefined, names: [], uid: [], gid: [], process: [] },
-    ...{ container: [], cgroup: [], where: `f:${index}` },
+    ...{ container: [], cgroup: [], where: `f:${index}`, resolve: undefined },
     ...each,
     via: parseVia(each.via)!,
   }));
