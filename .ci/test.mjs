@@ -27,7 +27,7 @@ const GROUPS = {
 };
 
 const folders = ['src', 'test', 'bench'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
-const nativeSources = globSync('{native,bench,test}/**/*.{cc,h}', { cwd: root }).filter((file) => !/\/build(-[^/]*)?\//.test(file));
+const nativeSources = globSync('{native,bench,test}/**/*.{c,cc,h}', { cwd: root }).filter((file) => !/\/build(-[^/]*)?\//.test(file));
 
 const CHECKS = [
   ['lint', 'oxlint', ['--type-aware', '--deny-warnings', ...folders]],

@@ -62,6 +62,18 @@
         "-Wall",
         "-Wextra"
       ]
+    },
+    {
+      "target_name": "health",
+      "type": "executable",
+      "sources": ["health/health.c"],
+      "cflags": ["-Os", "-Wall", "-Wextra"]
+    },
+    {
+      "target_name": "anchor",
+      "type": "executable",
+      "sources": ["anchor/anchor.c"],
+      "cflags": ["-Os", "-Wall", "-Wextra"]
     }
   ]
 }

@@ -6,7 +6,7 @@ import type { Given } from '../config/value.ts';
 import type { Problem } from '../core/errors.ts';
 import { suggest } from '../core/suggest.ts';
 import { COMMAND_NAMES, COMMANDS } from './catalogue.ts';
-import type { CommandName, Parameter } from './catalogue.ts';
+import type { CommandName } from './catalogue.ts';
 
 /** What the command line says, and everything wrong with it. */
 export interface Arguments {
@@ -17,8 +17,6 @@ export interface Arguments {
   readonly help: boolean;
   readonly version: boolean;
   readonly json: boolean;
-  /** Flags that are no settings, with their values. */
-  readonly parameters: ReadonlyMap<string, string>;
   /** Every flag without a value that was given. */
   readonly switches: ReadonlySet<string>;
   readonly problems: readonly Problem[];
@@ -30,8 +28,6 @@ export interface Flag {
   readonly short?: string;
   /** Absent for flags that are no setting. */
   readonly id?: SettingId;
-  /** Of a flag that is no setting and takes a value. */
-  readonly parameter?: Parameter;
 }
 
 const HELP: Flag = { long: 'help', short: 'h' };
@@ -47,8 +43,7 @@ export function flagsOf(command: CommandName | undefined): readonly Flag[] {
     return { long: flag, id, ...(short === undefined ? {} : { short }) };
   });
   const switches = (info.switches ?? []).map(([long]): Flag => ({ long }));
-  const parameters = (info.parameters ?? []).map((parameter): Flag => ({ long: parameter.long, parameter }));
-  return [...settings, ...parameters, ...switches, ...(info.json ? [JSON_OUTPUT] : []), HELP];
+  return [...settings, ...switches, ...(info.json ? [JSON_OUTPUT] : []), HELP];
 }
 
 /** Every flag of every command: so that the value of a flag is never taken for the command. */
@@ -73,10 +68,10 @@ export function parseArguments(argv: readonly string[]): Arguments {
     allowPositionals: true,
     tokens: true,
     options: Object.fromEntries(
-      EVERY_FLAG.map(({ long, short, id, parameter }) => [
+      EVERY_FLAG.map(({ long, short, id }) => [
         long,
         {
-          type: id === undefined && parameter === undefined ? ('boolean' as const) : ('string' as const),
+          type: id === undefined ? ('boolean' as const) : ('string' as const),
           ...(short === undefined ? {} : { short }),
         },
       ]),
@@ -93,7 +88,6 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (command === undefined) for (const flag of EVERY_FLAG) allowed.set(flag.long, flag);
 
   const flags = new Map<SettingId, Given[]>();
-  const parameters = new Map<string, string>();
   const seen = new Set<string>();
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
@@ -111,14 +105,6 @@ export function parseArguments(argv: readonly string[]): Arguments {
       continue;
     }
     const where = `--${flag.long}`;
-    if (flag.parameter !== undefined) {
-      if (token.value === undefined)
-        wrong(where, 'the value is missing', `Write ${where} ${flag.parameter.placeholder}.`);
-      else if (parameters.has(flag.long))
-        wrong(where, 'given more than once; it takes one value', 'Keep one.');
-      else parameters.set(flag.long, token.value);
-      continue;
-    }
     if (flag.id === undefined) {
       if (token.value !== undefined) wrong(where, 'takes no value');
       seen.add(flag.long);
@@ -150,7 +136,6 @@ export function parseArguments(argv: readonly string[]): Arguments {
     help: seen.has(HELP.long),
     version: seen.has(VERSION.long),
     json: seen.has(JSON_OUTPUT.long),
-    parameters,
     switches: seen,
     problems,
   };

@@ -86,8 +86,7 @@ export function nameMatches(pattern: NamePattern, name: string): boolean {
   return pattern.test(name);
 }
 
-/** True for the control group `group`, and for those below it. */
-export function isWithin(path: string, group: string): boolean {
+function isWithin(path: string, group: string): boolean {
   return path === group || path.startsWith(group === '/' ? '/' : `${group}/`);
 }
 

@@ -127,3 +127,24 @@ test('the socket is for its owner and group, and a killed one is taken over', as
     await world.command('wait', '30s', '--control-socket', path);
   });
 });
+
+test('the health probe says what readyz says, and finds the socket by itself', async () => {
+  await inWorld({}, async (world) => {
+    const probe = join(import.meta.dirname, '../../native/build/Release/health');
+    const ask = (...args: string[]): Promise<{ code: number | null; stdout: string }> =>
+      world.lab.app.run([probe, ...args], { mayFail: true });
+    const before = await ask();
+    assert.equal(before.code, 1);
+    assert.match(before.stdout, /\.sock: No such file or directory/);
+    world.netproxy();
+    await world.command('wait', '30s');
+    const ready = await ask();
+    assert.equal(ready.code, 0, ready.stdout);
+    assert.equal((JSON.parse(ready.stdout) as Readyz).ready, true);
+    await world.sshd.halt();
+    await waitFor('the probe to fail', async () => (await ask()).code === 1);
+    assert.equal((JSON.parse((await ask()).stdout) as Readyz).ready, false);
+    assert.equal((await ask('/nowhere/x.sock')).code, 1);
+    assert.match((await ask(`/${'x'.repeat(200)}`)).stdout, /File name too long/);
+  });
+});
