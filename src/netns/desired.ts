@@ -15,6 +15,8 @@ import {
   PROTOCOL,
   PROTOCOL_KERNEL,
   PROTOCOL_RA,
+  RULE_DEVICE_END,
+  RULE_DEVICE_MAIN,
   RULE_DNS,
   RULE_END,
   RULE_MARKED_MAIN,
@@ -25,7 +27,7 @@ import {
   UPLINK_END_METRIC,
   UPLINK_TABLE,
 } from './ids.ts';
-import { localNetworks, localRoute, METADATA, WIDE } from './local.ts';
+import { localNetworks, localRoute, METADATA, WIDE, WIDE_PREFIX_MAX } from './local.ts';
 import { keyOf } from './route.ts';
 import type { Route } from './route.ts';
 
@@ -61,10 +63,7 @@ export interface DesiredRule {
 }
 
 export interface DesiredFamily {
-  /** Those of marked sockets, then those of exceptions. */
   readonly rules: readonly DesiredRule[];
-  /** Those of one priority that end a lookup, in order. */
-  readonly endRules: readonly DesiredRule[];
   /** The uplinks' defaults, in the order of the uplink table. */
   readonly uplinks: readonly Route[];
   /** End of the uplink table: our own marked sockets must never fall through to the TUN. */
@@ -196,7 +195,7 @@ function desiredFamily(
   const from = source === undefined ? '' : ` src ${source}`;
   const into = exceptionRules(exceptions, family);
   const questions = addressed && input.dnsPort !== undefined ? QUESTION_RULES : [];
-  const devices = family === 4 ? boundDevices(input.tun.name, facts) : [];
+  const devices = facts.links.filter(({ name }) => name !== 'lo' && name !== input.tun.name);
   return {
     rules: [
       // On-link and local networks of a marked socket are found in main, of which this hides the defaults.
@@ -204,9 +203,7 @@ function desiredFamily(
       { priority: RULE_MARKED_UPLINK, spec: `fwmark ${MARKS} lookup ${UPLINK_TABLE}` },
       ...questions,
       ...into,
-    ],
-    endRules: [
-      ...devices.map(({ name }) => ({ priority: RULE_END, spec: `oif ${name} lookup ${DEVICE_TABLE}` })),
+      ...devices.flatMap(({ name }) => deviceRules(name, family)),
       // Main ends without a match when the TUN is gone: connect(2) fails with ENETUNREACH, where a
       // route of type unreachable would give EHOSTUNREACH.
       { priority: RULE_END, spec: 'unreachable' },
@@ -223,17 +220,29 @@ function desiredFamily(
       addressed && [...questions, ...into].some(({ spec }) => spec.endsWith(` lookup ${TUN_TABLE}`))
         ? [`default dev ${input.tun.name} metric ${TUN_TABLE_METRIC} proto ${PROTOCOL}${from}`]
         : [],
-    devices: devices.map(({ name, index }) => `local default dev ${name} metric ${index} proto ${PROTOCOL}`),
+    devices: devices
+      .filter(({ up }) => up && family === 4)
+      .map(({ name, index }) => `local default dev ${name} metric ${index} proto ${PROTOCOL}`),
   };
 }
 
 /**
- * Devices to which a socket may be bound. Where a lookup for a device finds nothing, IPv4 takes every
- * destination for one on its link and asks for it there (ip_route_output_key in net/ipv4/route.c), so these
- * lookups find this machine instead: connect(2) fails with ENETUNREACH.
+ * Lookups of sockets that are bound to a device, which pass by the TUN's default and, for IPv6, by the guard
+ * behind it. They find the networks of main, but no default. Where such a lookup finds nothing, IPv4 takes every
+ * destination for one on the device's link and asks for it there (ip_route_output_key in net/ipv4/route.c), so
+ * it is made to find this machine.
  */
-function boundDevices(tun: string, facts: Facts): Facts['links'] {
-  return facts.links.filter(({ name, up }) => up && name !== 'lo' && name !== tun);
+function deviceRules(name: string, family: Family): DesiredRule[] {
+  return [
+    {
+      priority: RULE_DEVICE_MAIN,
+      spec: `oif ${name} lookup ${MAIN_TABLE} suppress_prefixlength ${WIDE_PREFIX_MAX}`,
+    },
+    {
+      priority: RULE_DEVICE_END,
+      spec: `oif ${name} ${family === 4 ? `lookup ${DEVICE_TABLE}` : 'unreachable'}`,
+    },
+  ];
 }
 
 /**

@@ -4,7 +4,7 @@
  * 0. the filter: from here on nothing leaves by an uplink but what may
  * 1. the device: addresses, MTU, up (no traffic leads to it yet)
  * 2. the end rule and the uplink table: nothing follows them yet
- * 3. the rules for marked sockets: our own connections no longer depend on main's default
+ * 3. the rules for marked sockets: our own connections no longer depend on main's default; those for devices
  * 4. routes of local networks, and the rules of destinations that go another way than their network
  * 5. the default by the TUN: from here on the application's traffic comes to us
  * 6. the guard behind it: from here on a vanished TUN means ENETUNREACH
@@ -15,12 +15,15 @@
  */
 import type { Family } from '../core/flow.ts';
 import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
-import type { Desired, DesiredFamily, DesiredRule } from './desired.ts';
+import type { Desired, DesiredFamily } from './desired.ts';
 import type { Facts } from './facts.ts';
 import {
   DEVICE_TABLE,
   MAIN_TABLE,
   PROTOCOL,
+  RULE_DEVICE_END,
+  RULE_DEVICE_MAIN,
+  RULE_END,
   RULE_EXCEPTIONS,
   TABLE,
   TUN_TABLE,
@@ -29,7 +32,7 @@ import {
 import { keyOf } from './route.ts';
 import { releaseFamily } from './release.ts';
 import type { Route } from './route.ts';
-import { addRule, deleteRule, isEnd, ownRules, printed } from './rule.ts';
+import { addRule, deleteRule, ownRules, printed } from './rule.ts';
 import type { Step } from './step.ts';
 
 /** Computes the steps. None when the state is as desired. */
@@ -91,10 +94,11 @@ function diffFamily(want: DesiredFamily, family: Family, tun: string, facts: Fac
   const removed = obsolete.filter((route) => route !== swapped).toReversed();
   const twins = removed.filter((route) => swapped !== undefined && keyOf(route) === keyOf(swapped));
   return [
-    ...diffTable(DEVICE_TABLE, want.devices, family, facts),
-    ...diffEndRules(want, family, facts),
+    ...rules.end,
     ...diffUplinks(want, family, facts),
     ...rules.marked,
+    ...diffTable(DEVICE_TABLE, want.devices, family, facts),
+    ...rules.devices,
     ...diffLocal(want, ours, tun),
     ...diffTable(TUN_TABLE, want.captured, family, facts),
     ...rules.exceptions,
@@ -105,38 +109,22 @@ function diffFamily(want: DesiredFamily, family: Family, tun: string, facts: Fac
   ];
 }
 
-/** Rules of one priority stand in the order in which they were added, and the last one ends every lookup. */
-function diffEndRules(want: DesiredFamily, family: Family, facts: Facts): string[] {
-  const ours = ownRules(family, facts).filter(isEnd);
-  const wanted = want.endRules.map(printed);
-  const stale = ours.filter((rule) => !wanted.includes(rule));
-  const missing = want.endRules.filter((rule) => !ours.includes(printed(rule)));
-  const last = want.endRules.at(-1);
-  const inOrder = missing.length === 0 && last !== undefined && ours.at(-1) === printed(last);
-  if (inOrder) return stale.map(deleteRule);
-  const moved = last === undefined || missing.includes(last) ? [] : [last];
-  return [
-    ...missing.filter((rule) => rule !== last).map(addRule),
-    // Without it for a moment, a lookup goes on to the table "default", which is empty.
-    ...moved.map((rule) => deleteRule(printed(rule))),
-    ...(last === undefined ? [] : [addRule(last)]),
-    ...stale.map(deleteRule),
-  ];
-}
-
 function diffRules(
   want: DesiredFamily,
   family: Family,
   facts: Facts,
-): Record<'marked' | 'exceptions', string[]> {
-  const ours = ownRules(family, facts).filter((rule) => !isEnd(rule));
-  const add = want.rules.filter((rule) => !ours.includes(printed(rule)));
+): Record<'end' | 'marked' | 'devices' | 'exceptions', string[]> {
+  const ours = ownRules(family, facts);
+  const missing = want.rules.filter((rule) => !ours.includes(printed(rule)));
   const stale = ours.filter((rule) => !want.rules.some((other) => printed(other) === rule)).map(deleteRule);
-  const isException = ({ priority }: DesiredRule): boolean => priority >= RULE_EXCEPTIONS;
+  const among = (first: number, last: number): string[] =>
+    missing.filter(({ priority }) => priority >= first && priority <= last).map(addRule);
   return {
-    marked: add.filter((rule) => !isException(rule)).map(addRule),
+    end: among(RULE_END, RULE_END),
+    marked: among(0, RULE_EXCEPTIONS - 1),
+    devices: among(RULE_DEVICE_MAIN, RULE_DEVICE_END),
     // Backwards: the rule that leads into the TUN's table must not be there without the end behind it.
-    exceptions: [...add.filter(isException).toReversed().map(addRule), ...stale],
+    exceptions: [...among(RULE_EXCEPTIONS, RULE_DEVICE_MAIN - 1).toReversed(), ...stale],
   };
 }
 

@@ -21,7 +21,7 @@ export const TUN_TABLE = '28273';
 /** Metric of its route: one that `ip` prints, which it does not with 0. */
 export const TUN_TABLE_METRIC = '1';
 
-/** Routing table in which a lookup for a device ends that has no other route for its destination. */
+/** Routing table in which IPv4's lookups for a device end. */
 export const DEVICE_TABLE = '28274';
 
 /** `proto` of every route and rule of ours; no routing daemon of rtnetlink(7) or iproute2 has it. */
@@ -36,6 +36,9 @@ export const RULE_MARKED_UPLINK = 11;
 /** Of the rules for questions to resolvers: two for each protocol. */
 export const RULE_DNS = 12;
 export const RULE_END = 32766;
+/** Priorities of the two rules for lookups of one device: right ahead of main, behind everybody's. */
+export const RULE_DEVICE_MAIN = 32764;
+export const RULE_DEVICE_END = 32765;
 /** Priority of the first rule for a destination that goes another way than its network; each takes two. */
 export const RULE_EXCEPTIONS = 20;
 

@@ -17,6 +17,9 @@ export const WIDE: ReadonlySet<string> = new Set([
   '2000::/3',
 ]);
 
+/** The longest prefix among them. */
+export const WIDE_PREFIX_MAX = 3;
+
 /** Groups of one link, which no router forwards (RFC 5771 section 4, RFC 4291 section 2.7). */
 const LINK_GROUPS = { 4: '224.0.0.0/24', 6: 'ff02::/16' } as const;
 

@@ -1,16 +1,11 @@
 import type { Family } from '../core/flow.ts';
 import type { DesiredRule } from './desired.ts';
 import type { Facts } from './facts.ts';
-import { PROTOCOL, RULE_END } from './ids.ts';
+import { PROTOCOL } from './ids.ts';
 
 /** Our rules in a namespace, as `ip rule` prints them. */
 export function ownRules(family: Family, facts: Facts): string[] {
   return facts.rules[family].filter((rule) => rule.endsWith(` proto ${PROTOCOL}`));
-}
-
-/** True for a printed rule of those that end a lookup. */
-export function isEnd(rule: string): boolean {
-  return rule.startsWith(`${RULE_END}: `);
 }
 
 /** A wanted rule as `ip rule` will print it. */

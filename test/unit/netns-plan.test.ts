@@ -252,7 +252,7 @@ describe('destinations that go another way than their network', () => {
     const facts = await factsOf({ routes4: DOCKER, addresses: ETH0, table: '' });
     const local = ['10.20.0.0/16:443/tcp', '172.17.0.5/32:5000-6000/tcp'];
     const text = plan(facts, { ...INPUT, local, captured });
-    assert.deepEqual(text.match(/^ip -4 rule add pref (?!32766)[2-9].*$/gm), [
+    assert.deepEqual(text.match(/^ip -4 rule add pref (?!327)[2-9].*$/gm), [
       'ip -4 rule add pref 27 to 10.20.0.0/16 ipproto tcp dport 443 lookup 28272 protocol 110',
       'ip -4 rule add pref 26 to 10.20.0.0/16 ipproto tcp dport 443 lookup 254 suppress_prefixlength 0 protocol 110',
       'ip -4 rule add pref 25 to 172.17.0.5 ipproto tcp dport 5000-6000 lookup 28272 protocol 110',
@@ -279,6 +279,17 @@ describe('destinations that go another way than their network', () => {
       at,
     );
     assert.ok(at[0] !== -1, egress.join('\n'));
+  });
+
+  test('a socket bound to a device finds the networks of main, but no default', async () => {
+    const text = plan(await factsOf({ routes4: DOCKER, addresses: ETH0, ipv6: '0' }));
+    assert.deepEqual(text.match(/^.*(oif|28274).*$/gm), [
+      'ip -4 route replace table 28274 local default dev eth0 metric 2 proto 110',
+      'ip -4 rule add pref 32764 oif eth0 lookup 254 suppress_prefixlength 3 protocol 110',
+      'ip -4 rule add pref 32765 oif eth0 lookup 28274 protocol 110',
+      'ip -6 rule add pref 32764 oif eth0 lookup 254 suppress_prefixlength 3 protocol 110',
+      'ip -6 rule add pref 32765 oif eth0 unreachable protocol 110',
+    ]);
   });
 
   test('a local network within a captured one is an exception to it', async () => {
