@@ -24,7 +24,7 @@ import {
   RULE_DEVICE_END,
   RULE_DEVICE_MAIN,
   RULE_END,
-  RULE_EXCEPTIONS,
+  RULE_DNS,
   TABLE,
   TUN_TABLE,
   UPLINK_TABLE,
@@ -121,10 +121,10 @@ function diffRules(
     missing.filter(({ priority }) => priority >= first && priority <= last).map(addRule);
   return {
     end: among(RULE_END, RULE_END),
-    marked: among(0, RULE_EXCEPTIONS - 1),
+    marked: among(0, RULE_DNS - 1),
     devices: among(RULE_DEVICE_MAIN, RULE_DEVICE_END),
     // Backwards: the rule that leads into the TUN's table must not be there without the end behind it.
-    exceptions: [...among(RULE_EXCEPTIONS, RULE_DEVICE_MAIN - 1).toReversed(), ...stale],
+    exceptions: [...among(RULE_DNS, RULE_DEVICE_MAIN - 1).toReversed(), ...stale],
   };
 }
 
