@@ -15,8 +15,7 @@ import {
   PROTOCOL,
   PROTOCOL_KERNEL,
   PROTOCOL_RA,
-  RULE_DEVICE_END,
-  RULE_DEVICE_MAIN,
+  RULE_DEVICE_FIRST,
   RULE_DNS,
   RULE_END,
   RULE_MARKED_MAIN,
@@ -216,10 +215,9 @@ function desiredFamily(
       : undefined,
     source,
     guard: `throw default metric ${GUARD_METRIC[family]} proto ${PROTOCOL}`,
-    captured:
-      addressed && [...questions, ...into].some(({ spec }) => spec.endsWith(` lookup ${TUN_TABLE}`))
-        ? [`default dev ${input.tun.name} metric ${TUN_TABLE_METRIC} proto ${PROTOCOL}${from}`]
-        : [],
+    captured: addressed
+      ? [`default dev ${input.tun.name} metric ${TUN_TABLE_METRIC} proto ${PROTOCOL}${from}`]
+      : [],
     devices: devices
       .filter(({ up }) => up && family === 4)
       .map(({ name, index }) => `local default dev ${name} metric ${index} proto ${PROTOCOL}`),
@@ -233,16 +231,16 @@ function desiredFamily(
  * it is made to find this machine.
  */
 function deviceRules(name: string, family: Family): DesiredRule[] {
-  return [
-    {
-      priority: RULE_DEVICE_MAIN,
-      spec: `oif ${name} lookup ${MAIN_TABLE} suppress_prefixlength ${WIDE_PREFIX_MAX}`,
-    },
-    {
-      priority: RULE_DEVICE_END,
-      spec: `oif ${name} ${family === 4 ? `lookup ${DEVICE_TABLE}` : 'unreachable'}`,
-    },
+  const actions = [
+    `lookup ${MAIN_TABLE} suppress_prefixlength ${WIDE_PREFIX_MAX}`,
+    // The kernel itself asks by the device for the way of an ICMPv6 reply, but takes another one, too; where it
+    // leaves is for the mark to say.
+    ...(family === 4 ? [`lookup ${DEVICE_TABLE}`] : [`lookup ${TUN_TABLE}`, 'unreachable']),
   ];
+  return actions.map((action, nth) => ({
+    priority: RULE_DEVICE_FIRST + nth,
+    spec: `oif ${name} ${action}`,
+  }));
 }
 
 /**

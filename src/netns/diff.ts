@@ -21,8 +21,8 @@ import {
   DEVICE_TABLE,
   MAIN_TABLE,
   PROTOCOL,
-  RULE_DEVICE_END,
-  RULE_DEVICE_MAIN,
+  RULE_DEVICE_FIRST,
+  RULE_DEVICE_LAST,
   RULE_END,
   RULE_DNS,
   TABLE,
@@ -122,9 +122,9 @@ function diffRules(
   return {
     end: among(RULE_END, RULE_END),
     marked: among(0, RULE_DNS - 1),
-    devices: among(RULE_DEVICE_MAIN, RULE_DEVICE_END),
+    devices: among(RULE_DEVICE_FIRST, RULE_DEVICE_LAST),
     // Backwards: the rule that leads into the TUN's table must not be there without the end behind it.
-    exceptions: [...among(RULE_DNS, RULE_DEVICE_MAIN - 1).toReversed(), ...stale],
+    exceptions: [...among(RULE_DNS, RULE_DEVICE_FIRST - 1).toReversed(), ...stale],
   };
 }
 

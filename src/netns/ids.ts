@@ -36,9 +36,9 @@ export const RULE_MARKED_UPLINK = 11;
 /** Of the rules for questions to resolvers: two for each protocol. */
 export const RULE_DNS = 12;
 export const RULE_END = 32766;
-/** Priorities of the two rules for lookups of one device: right ahead of main, behind everybody's. */
-export const RULE_DEVICE_MAIN = 32764;
-export const RULE_DEVICE_END = 32765;
+/** Priorities of the rules for lookups of one device: right ahead of main, behind everybody's. */
+export const RULE_DEVICE_FIRST = 32763;
+export const RULE_DEVICE_LAST = 32765;
 /** Priority of the first rule for a destination that goes another way than its network; each takes two. */
 export const RULE_EXCEPTIONS = 20;
 

@@ -82,6 +82,22 @@ for (const family of [4, 6] as const) {
   });
 }
 
+test('a server bound to the device answers beyond the link by IPv4', async () => {
+  const script = `
+import socket
+s = socket.create_server(('0.0.0.0', 8003))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0')
+print('ready', flush=True)
+c, _ = s.accept()
+c.send(c.recv(100).upper())
+c.close()
+`;
+  const server = lab.app.spawn(['python3', '-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(server.stdout!, 'data');
+  assert.equal(await answer(lab.bastion, 'tcp', FAR[4], APP[4], 8003), 'HELLO');
+  server.kill();
+});
+
 test('neighbours on the link are answered as before', async () => {
   assert.equal(await answer(lab.bastion, 'tcp', LAB.bastion.v4, APP[4], 8000), 'HELLO');
   assert.equal(await answer(lab.bastion, 'udp', LAB.bastion.v6, APP[6], 8000), 'HELLO');

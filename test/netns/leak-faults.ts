@@ -90,7 +90,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   'all routes and rules of ours are removed by hand, and a default by the uplink is added': {
     removes: 'routes',
     run: async (lab) => {
-      const rules = ['10', '11', '32764', '32765', '32766 unreachable'].map(
+      const rules = ['10', '11', '32763', '32764', '32766 unreachable'].map(
         (rule) => `ip rule del pref ${rule}`,
       );
       await shell(lab, ...rules, 'ip route del default dev tun0', 'ip route del throw default');

@@ -94,6 +94,7 @@ ip -4 route replace table 28272 unreachable default metric 4278198272 proto 110
 ip -4 route add table 28272 default via 172.17.0.1 dev eth0 proto 3 scope 0
 ip -4 rule add pref 10 fwmark 0x6e70/0xfffffffe lookup 254 suppress_prefixlength 0 protocol 110
 ip -4 rule add pref 11 fwmark 0x6e70/0xfffffffe lookup 28272 protocol 110
+ip -4 route replace table 28273 default dev tun0 metric 1 proto 110
 ip -4 route replace default dev tun0 metric 0 proto 110
 ip -4 route replace throw default metric 1 proto 110
 `,
@@ -285,9 +286,10 @@ describe('destinations that go another way than their network', () => {
     const text = plan(await factsOf({ routes4: DOCKER, addresses: ETH0, ipv6: '0' }));
     assert.deepEqual(text.match(/^.*(oif|28274).*$/gm), [
       'ip -4 route replace table 28274 local default dev eth0 metric 2 proto 110',
-      'ip -4 rule add pref 32764 oif eth0 lookup 254 suppress_prefixlength 3 protocol 110',
-      'ip -4 rule add pref 32765 oif eth0 lookup 28274 protocol 110',
-      'ip -6 rule add pref 32764 oif eth0 lookup 254 suppress_prefixlength 3 protocol 110',
+      'ip -4 rule add pref 32763 oif eth0 lookup 254 suppress_prefixlength 3 protocol 110',
+      'ip -4 rule add pref 32764 oif eth0 lookup 28274 protocol 110',
+      'ip -6 rule add pref 32763 oif eth0 lookup 254 suppress_prefixlength 3 protocol 110',
+      'ip -6 rule add pref 32764 oif eth0 lookup 28273 protocol 110',
       'ip -6 rule add pref 32765 oif eth0 unreachable protocol 110',
     ]);
   });
