@@ -33,10 +33,14 @@ const PACKAGES = {
   'dnsmasq-base': 'the resolver of tests',
   'doctest-dev': 'the tests of the TCP core',
   'g++': 'the native modules and the load generator',
+  git: 'a clone through the tunnel, in tests',
   'iputils-ping': 'ping, in tests',
   iproute2: 'ip: namespaces and routes',
   make: 'node-gyp',
+  'mariadb-client-core': 'MySQL, in tests',
+  'mariadb-server-core': 'MySQL, in tests',
   nftables: 'nft',
+  nginx: 'HTTP/2, in tests',
   'ngtcp2-client': 'QUIC, in tests',
   'ngtcp2-server': 'QUIC, in tests',
   'ntpsec-ntpdig': 'NTP, in tests',
@@ -44,8 +48,13 @@ const PACKAGES = {
   'openssh-server': 'the bastions of tests, demo and benchmark',
   openssl: 'DTLS, in tests',
   perl: 'one of the relays, in tests',
+  postgresql: 'COPY, in tests',
   procps: 'ps and sysctl',
   python3: 'node-gyp, and clients in tests',
+  'python3-aiosmtpd': 'SMTP, in tests',
+  'python3-grpcio': 'gRPC, in tests',
+  'python3-websockets': 'WebSocket, in tests',
+  'redis-server': 'pipelines of Redis, in tests',
   tcpdump: 'leak checks in tests',
 };
 
@@ -190,16 +199,23 @@ function installPackages() {
   }
 }
 
-/** Installing openssh-server starts sshd and enables it for the next boot; we want the program only. */
+/** Packages of servers start them and enable them for the next boot; we want the programs only. */
+const UNITS = {
+  sshd: ['ssh.service', 'ssh.socket'],
+  nginx: ['nginx.service'],
+  pg_ctlcluster: ['postgresql.service'],
+  'redis-server': ['redis-server.service'],
+};
+
 function keepServicesStopped() {
   const policy = '/usr/sbin/policy-rc.d';
   const oursPolicy = !existsSync(policy);
-  const oursServer = !onPath('sshd');
+  const oursUnits = Object.entries(UNITS).flatMap(([program, units]) => (onPath(program) ? [] : units));
   if (oursPolicy) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   return () => {
     if (oursPolicy) rmSync(policy, { force: true });
-    if (oursServer && existsSync('/run/systemd/system')) {
-      spawnSync('systemctl', ['disable', '--quiet', 'ssh.service', 'ssh.socket'], { stdio: 'ignore' });
+    if (oursUnits.length > 0 && existsSync('/run/systemd/system')) {
+      spawnSync('systemctl', ['disable', '--quiet', ...oursUnits], { stdio: 'ignore' });
     }
   };
 }
