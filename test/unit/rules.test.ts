@@ -172,6 +172,15 @@ test('a question to a resolver is DNS, whatever its address, but for rules that 
   assert.deepEqual(kinds('13.0.0.1'), ['dns', 'upstream']);
 });
 
+test('the relay is given no questions to resolvers, but by a rule that names their port', () => {
+  const udp = (port: number): ReturnType<typeof flow> => flow('10.0.0.1', port, { protocol: 'udp' });
+  const all = rulesOf({ protocol: 'udp', via: 'relay' });
+  assert.equal(decide(all, udp(53)).kind, 'dns');
+  assert.equal(decide(all, udp(54)).kind, 'relay');
+  const named = rulesOf({ protocol: 'udp', ports: [{ first: 53, last: 53 }], via: 'relay' });
+  assert.equal(decide(named, udp(53)).kind, 'relay');
+});
+
 test('the log names the rule by its place, and what of the flow it asked for', () => {
   const rules = rulesOf({ to: ['10.0.0.0/8'], ports: [{ first: 1, last: 9 }], via: 'a' });
   assert.deepEqual(ruleFields(decide(rules, flow('10.1.2.3', 5))), {
