@@ -325,13 +325,17 @@ export class Session {
    * meets our delayed ACK, and opens stall for 40 ms. An account that may not run anything is left so.
    */
   #cureNagle(): void {
-    this.#client.exec('true', (error, channel) => {
-      if (error !== undefined) return;
-      channel.on('error', () => {});
-      channel.resume();
-      channel.stderr.resume();
-      channel.end();
-    });
+    try {
+      this.#client.exec('true', (error, channel) => {
+        if (error !== undefined) return;
+        channel.on('error', () => {});
+        channel.resume();
+        channel.stderr.resume();
+        channel.end();
+      });
+    } catch {
+      // ssh2 throws where the socket was closed in the turn of the login, be it by us; its end is told elsewhere.
+    }
   }
 
   #end(): void {
