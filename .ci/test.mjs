@@ -73,7 +73,7 @@ async function* events() {
     if (!wanted(name)) continue;
     const files = globSync(`test/${name}/**/*.test.ts`, { cwd: root }).sort().map((file) => join(root, file));
     if (files.length === 0) continue;
-    for await (const event of run({ files, concurrency: parallel, timeout: 10 * MINUTE_MS, execArgv: ['--import', deadline] })) {
+    for await (const event of run({ files, concurrency: parallel, timeout: 5 * MINUTE_MS, execArgv: ['--import', deadline] })) {
       if (event.type === 'test:summary') {
         if (event.data.file === undefined) {
           for (const key of Object.keys(total)) total[key] += event.data.counts[key] ?? 0;
