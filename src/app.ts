@@ -39,6 +39,7 @@ import { SocketOwners } from './owner/owners.ts';
 import { LoopGuard } from './policy/loop.ts';
 import { fakeNames } from './policy/fake-names.ts';
 import { asksForProcess } from './policy/rule.ts';
+import { kernelRules } from './policy/kernel.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { reducePrivileges } from './process/privileges.ts';
 import { Relays } from './relay/carrier.ts';
@@ -192,7 +193,7 @@ async function run(
       isFaked = fakeNames(next.rules);
       ({ dialTimeout, readyTarget } = next);
       if (touches(/^(dns|local)\b/)) dns.follow(next.dns, next.local);
-      if (touches(/^(local|captured|metadata|strict)\b/)) {
+      if (touches(/^(local|captured|rules|metadata|strict)\b/)) {
         const { steps, direct } = await keeper.follow(hostInput(next, device.name));
         log.info({ steps: steps.length, networks: direct }, 'the namespace follows the new settings');
       }
@@ -263,9 +264,12 @@ async function drain(engine: Engine): Promise<void> {
 }
 
 function hostInput(config: HostConfig, tun: string = config.tun.name): TakeOverInput {
-  const { local, metadata, layers, strict, dns } = config;
+  const { metadata, layers, strict, dns } = config;
+  const { direct, captured: ruled } = kernelRules(config.rules);
+  const local = [...config.local, ...direct];
   const captured = config.captured.flatMap((text) => parseDestination(text) ?? []);
-  return { tun: { ...config.tun, name: tun }, local, captured, metadata, layers, strict, dnsPort: dns.port };
+  const more = { metadata, layers, strict, dnsPort: dns.port };
+  return { tun: { ...config.tun, name: tun }, local, captured, ruled, ...more };
 }
 
 async function plan(config: HostConfig, io: Io): Promise<void> {

@@ -6,7 +6,7 @@ import type { Given } from '../config/value.ts';
 import type { Problem } from '../core/errors.ts';
 import { suggest } from '../core/suggest.ts';
 import { COMMAND_NAMES, COMMANDS } from './catalogue.ts';
-import type { CommandName } from './catalogue.ts';
+import type { CommandName, Parameter } from './catalogue.ts';
 
 /** What the command line says, and everything wrong with it. */
 export interface Arguments {
@@ -17,6 +17,8 @@ export interface Arguments {
   readonly help: boolean;
   readonly version: boolean;
   readonly json: boolean;
+  /** Flags that are no settings, with their values. */
+  readonly parameters: ReadonlyMap<string, string>;
   /** Every flag without a value that was given. */
   readonly switches: ReadonlySet<string>;
   readonly problems: readonly Problem[];
@@ -28,6 +30,8 @@ export interface Flag {
   readonly short?: string;
   /** Absent for flags that are no setting. */
   readonly id?: SettingId;
+  /** Of a flag that is no setting and takes a value. */
+  readonly parameter?: Parameter;
 }
 
 const HELP: Flag = { long: 'help', short: 'h' };
@@ -43,7 +47,8 @@ export function flagsOf(command: CommandName | undefined): readonly Flag[] {
     return { long: flag, id, ...(short === undefined ? {} : { short }) };
   });
   const switches = (info.switches ?? []).map(([long]): Flag => ({ long }));
-  return [...settings, ...switches, ...(info.json ? [JSON_OUTPUT] : []), HELP];
+  const parameters = (info.parameters ?? []).map((parameter): Flag => ({ long: parameter.long, parameter }));
+  return [...settings, ...parameters, ...switches, ...(info.json ? [JSON_OUTPUT] : []), HELP];
 }
 
 /** Every flag of every command: so that the value of a flag is never taken for the command. */
@@ -68,10 +73,10 @@ export function parseArguments(argv: readonly string[]): Arguments {
     allowPositionals: true,
     tokens: true,
     options: Object.fromEntries(
-      EVERY_FLAG.map(({ long, short, id }) => [
+      EVERY_FLAG.map(({ long, short, id, parameter }) => [
         long,
         {
-          type: id === undefined ? ('boolean' as const) : ('string' as const),
+          type: id === undefined && parameter === undefined ? ('boolean' as const) : ('string' as const),
           ...(short === undefined ? {} : { short }),
         },
       ]),
@@ -88,6 +93,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (command === undefined) for (const flag of EVERY_FLAG) allowed.set(flag.long, flag);
 
   const flags = new Map<SettingId, Given[]>();
+  const parameters = new Map<string, string>();
   const seen = new Set<string>();
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
@@ -105,6 +111,14 @@ export function parseArguments(argv: readonly string[]): Arguments {
       continue;
     }
     const where = `--${flag.long}`;
+    if (flag.parameter !== undefined) {
+      if (token.value === undefined)
+        wrong(where, 'the value is missing', `Write ${where} ${flag.parameter.placeholder}.`);
+      else if (parameters.has(flag.long))
+        wrong(where, 'given more than once; it takes one value', 'Keep one.');
+      else parameters.set(flag.long, token.value);
+      continue;
+    }
     if (flag.id === undefined) {
       if (token.value !== undefined) wrong(where, 'takes no value');
       seen.add(flag.long);
@@ -136,6 +150,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     help: seen.has(HELP.long),
     version: seen.has(VERSION.long),
     json: seen.has(JSON_OUTPUT.long),
+    parameters,
     switches: seen,
     problems,
   };

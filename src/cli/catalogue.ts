@@ -6,6 +6,7 @@ import type { SettingId } from '../config/settings.ts';
 export const COMMAND_NAMES = [
   'run',
   'check',
+  'explain',
   'doctor',
   'plan',
   'release',
@@ -17,6 +18,15 @@ export const COMMAND_NAMES = [
 ] as const;
 
 export type CommandName = (typeof COMMAND_NAMES)[number];
+
+/** A flag that takes a value and is no setting. */
+export interface Parameter {
+  readonly long: string;
+  readonly placeholder: string;
+  /** The words that a shell may offer, when there are few. */
+  readonly words?: readonly string[];
+  readonly about: string;
+}
 
 export interface CommandInfo {
   /** One line for the list of commands. */
@@ -33,6 +43,8 @@ export interface CommandInfo {
   readonly settings: readonly SettingId[];
   /** Flags that are no settings and take no value, beside those of every command, and what each does. */
   readonly switches?: readonly (readonly [long: string, about: string])[];
+  /** Flags that are no settings and take a value. */
+  readonly parameters?: readonly Parameter[];
   /** It has output that scripts read, hence `--json`. */
   readonly json: boolean;
   /** What it does, in whole sentences. */
@@ -46,6 +58,8 @@ const allFlags: readonly SettingId[] = [...SETTINGS]
   .filter(([, row]) => row.flag !== undefined)
   .map(([id]) => id);
 const hostFlags: readonly SettingId[] = allFlags.filter((id) => SETTINGS.get(id)?.group !== 'Bastion');
+
+const ROUTING: readonly SettingId[] = ['config', 'bastion', 'rule'];
 
 /** Shells that completion is generated for. */
 export const SHELLS: readonly string[] = ['bash', 'zsh', 'fish'];
@@ -84,6 +98,32 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       'NETPROXY_BASTION=ssh://deploy@bastion.example netproxy check --json',
     ],
     exits: [[0, 'the configuration is valid']],
+  },
+  explain: {
+    summary: 'say which rule decides on a connection, and why',
+    operands: 'HOST:PORT',
+    free: true,
+    settings: ROUTING,
+    parameters: [
+      { long: 'proto', placeholder: 'tcp|udp', words: ['tcp', 'udp'], about: 'Protocol; tcp unless given.' },
+      { long: 'address', placeholder: 'ADDRESS', about: 'Address of HOST, when that is a name.' },
+      { long: 'name', placeholder: 'NAME', about: 'Name that was asked for, when HOST is an address.' },
+      { long: 'uid', placeholder: 'NUMBER', about: 'User that opens it.' },
+      { long: 'gid', placeholder: 'NUMBER', about: 'Group that opens it.' },
+      { long: 'process', placeholder: 'NAME', about: 'Process that opens it.' },
+      { long: 'container', placeholder: 'ID', about: 'Container that opens it.' },
+      { long: 'cgroup', placeholder: 'PATH', about: 'Control group that opens it.' },
+    ],
+    json: true,
+    about:
+      'Goes through the rules of the configuration as for a new connection, and prints the one that decides with its ' +
+      'place, what comes of it, and why the rules before it do not match. What is not told of the connection is ' +
+      'unknown: rules that ask for it are listed as possible. Reads no key and asks no resolver.',
+    examples: [
+      'netproxy explain -c netproxy.yaml 10.20.0.5:5432',
+      'netproxy explain -c netproxy.yaml db.corp.example:443 --address 10.20.0.5 --uid 1000 --json',
+    ],
+    exits: [[0, 'the answer was printed']],
   },
   doctor: {
     summary: 'look at everything that "run" depends on, and say what mends it',

@@ -21,8 +21,8 @@ export function completion(shell: string | undefined): string {
 }
 
 /** What may follow a flag: words to choose from, a file, or nothing that a shell could know. */
-function valueOf({ id }: Flag): { words: readonly string[]; file: boolean; free: boolean } {
-  const kind = id === undefined ? undefined : SETTINGS.get(id)?.kind;
+function valueOf({ id, parameter }: Flag): { words: readonly string[]; file: boolean; free: boolean } {
+  const kind = id === undefined ? parameter : SETTINGS.get(id)?.kind;
   const file = kind?.placeholder === 'FILE';
   return { words: kind?.words ?? [], file, free: kind !== undefined && kind.words === undefined && !file };
 }

@@ -1,6 +1,6 @@
 /** From the arguments to an exit code: reads the settings, does the command, tells errors. */
 import type { Environment } from '../config/environment.ts';
-import { loadConfig, loadHostConfig, placed } from '../config/load.ts';
+import { loadConfig, loadHostConfig, loadRouting, placed } from '../config/load.ts';
 import type { JudgedBastion, Loaded } from '../config/load.ts';
 import type { HostConfig, LogConfig } from '../config/config.ts';
 import { setting } from '../config/settings.ts';
@@ -13,6 +13,7 @@ import { check } from './check.ts';
 import type { Commands, Io } from './commands.ts';
 import { completion } from './completion.ts';
 import { commandHelp, programHelp } from './help.ts';
+import { explainInput, explainText } from './explain.ts';
 import { keyscan, keyscanInput } from './keyscan.ts';
 import { admit, doctor } from './doctor.ts';
 import { plan } from './plan.ts';
@@ -141,6 +142,12 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     } catch (error) {
       throw error instanceof ProblemsError ? located(error, full.origins) : error;
     }
+  }
+  if (command === 'explain') {
+    const question = explainInput(args);
+    const { config } = await loadRouting(sources);
+    loaded(config);
+    return print(shell, explainText(config, question, { json: args.json, paint: colour }));
   }
   if (command === 'doctor') {
     const { host, full, problems } = await admit(args, sources);

@@ -57,6 +57,8 @@ export function commandHelp(command: CommandName, paint: Paint): string {
       lines.push(paint('bold', group), ...rows.flatMap((row) => flagLines(row, paint)), '');
   }
   lines.push(paint('bold', info.settings.length > 0 ? 'Other flags' : 'Flags'));
+  for (const { long, placeholder, about } of info.parameters ?? [])
+    lines.push(...flag(`--${long} ${placeholder}`, about, paint));
   for (const [long, about] of info.switches ?? []) lines.push(...flag(`--${long}`, about, paint));
   if (info.json) lines.push(...flag('--json', 'Print JSON, errors too.', paint));
   lines.push(...flag('-h, --help', 'Print this.', paint), '');

@@ -154,6 +154,11 @@ export interface LogConfig {
   readonly format: 'auto' | 'human' | 'json';
 }
 
+/** What tells where a flow goes: all that `explain` needs, but no key. */
+export interface RoutingConfig extends HostConfig, Pick<Config, 'groups' | 'groupPolicy'> {
+  readonly bastions: readonly BastionConfig[];
+}
+
 /** The effective configuration, frozen to its depth. */
 export interface Config extends HostConfig {
   /** As written: `true`, `false` or a path. */

@@ -9,6 +9,7 @@ import type {
   GroupConfig,
   GroupPolicy,
   HostConfig,
+  RoutingConfig,
 } from './config.ts';
 import { checkFakeRanges } from './dns-settings.ts';
 import { readRuleText } from './file.ts';
@@ -18,7 +19,7 @@ import type { PlacedGroup } from './groups.ts';
 import { SettingReader } from './reader.ts';
 import type { ReaderSources } from './reader.ts';
 import type { Rule } from '../policy/rule.ts';
-import { readRules } from './rules.ts';
+import { readRules, ruleWarnings } from './rules.ts';
 import type { SettingId, SettingValues } from './settings.ts';
 import type { Warning } from './ssh-config/host.ts';
 
@@ -61,7 +62,8 @@ export async function loadConfig(sources: Sources): Promise<Loaded<Config>> {
     ...host(),
     rules: rules(),
   });
-  return loader.finish(make, read.warnings);
+  const loaded = loader.finish(make, read.warnings);
+  return { ...loaded, warnings: [...read.warnings, ...ruleWarnings(loaded.config.rules)] };
 }
 
 /**
@@ -76,6 +78,17 @@ export async function loadHostConfig(sources: Sources): Promise<Loaded<HostConfi
   loader.groups(false);
   const rules = await loader.rules(false);
   return loader.finish(() => ({ ...host(), rules: rules() }));
+}
+
+/** The same with rules that name what there is, for commands that only say where flows go. Reads no key. */
+export async function loadRouting(sources: Sources): Promise<Loaded<RoutingConfig>> {
+  const loader = new Loader(sources);
+  await loader.readFile();
+  const host = loader.host();
+  const { bastions } = await loader.bastions(false);
+  const groups = loader.groups(false);
+  const rules = await loader.rules(bastions.length > 0);
+  return loader.finish(() => ({ bastions, ...groups(), ...host(), rules: rules() }));
 }
 
 /** A problem of a key, with the flag, variable or line that gave it in the place of the key. */

@@ -2,10 +2,12 @@
 import type { Problem } from '../core/errors.ts';
 import { suggest } from '../core/suggest.ts';
 import type { Rule } from '../policy/rule.ts';
-import { VIA_WORDS } from '../policy/rule.ts';
+import { ruleText, VIA_WORDS } from '../policy/rule.ts';
+import { shadowedRules } from '../policy/shadow.ts';
 import type { FileItem } from './file.ts';
 import type { RuleSettingValues } from './rule-settings.ts';
 import { setting } from './settings.ts';
+import type { Warning } from './ssh-config/host.ts';
 import { originOf, readValue } from './value.ts';
 
 type RuleId = Exclude<keyof RuleSettingValues, 'rule'>;
@@ -25,6 +27,23 @@ export function readRules(
     return reader.rule(upstreams);
   });
   return () => rules;
+}
+
+/** Remarks on rules that can never match. */
+export function ruleWarnings(rules: readonly Rule[]): Warning[] {
+  return shadowedRules(rules).map(({ index, by }) => {
+    const { where, ...rule } = rules[index]!;
+    const [first, ...more] = by.map((each) => rules[each]!);
+    const others = more.length === 0 ? '' : ` and ${more.length} more`;
+    const why =
+      first === undefined
+        ? 'link-local and metadata addresses are decided on before all rules'
+        : `all that it asks for goes to ${first.where} (${ruleText(first)})${others}, which comes first`;
+    return {
+      where: `${where} rules[${index}]`,
+      message: `"${ruleText({ ...rule, where })}" can never match: ${why}`,
+    };
+  });
 }
 
 class ItemReader {

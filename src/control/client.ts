@@ -1,9 +1,11 @@
 /** Asks a running netproxy by its control socket. */
-import { request } from 'node:http';
 
 import { NetproxyError } from '../core/errors.ts';
 import { CONTROL_ANSWER_DEADLINE_MS, CONTROL_ANSWER_MAX_BYTES } from '../core/limits.ts';
 import { socketPaths } from './socket-path.ts';
+
+// As in server.ts.
+const { request } = process.getBuiltinModule('node:http');
 
 export interface ControlAnswer {
   readonly status: number;

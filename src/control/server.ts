@@ -9,7 +9,6 @@
  *   GET /v1/status (socket only) what `netproxy status` shows
  */
 import { chmod, mkdir, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -20,6 +19,9 @@ import type { Endpoint } from '../core/flow.ts';
 import { CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_DEADLINE_MS } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import type { Health } from './health.ts';
+
+// `import` reads every export of node:http, WebSocket among them, which loads a whole HTTP client: 15 MB.
+const { createServer } = process.getBuiltinModule('node:http');
 
 /** What the interface shows, declared here so that it can reach for no more. */
 export interface Shown {

@@ -215,6 +215,15 @@ export const OWNER_PROCESSES_REMEMBERED = 8;
 /** Control groups that are looked at to find one by its number. */
 export const OWNER_CONTROL_GROUPS_MAX = 2048;
 
+/** Networks that rules make direct for the kernel; what is beyond goes through netproxy, directly all the same. */
+export const RULE_ROUTES_MAX = 256;
+
+/** Destinations within local networks that rules have captured: the kernel tries them one after the other. */
+export const RULE_CAPTURED_MAX = 256;
+
+/** Comparisons of rules and networks in looking for rules that can never match: about a second. */
+export const RULE_COMPARISONS_MAX = 20_000_000;
+
 /** Rules that are tried one after the other where no table divides them further: as quick as a table. */
 export const RULES_TRIED_MAX = 8;
 

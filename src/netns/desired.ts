@@ -3,7 +3,7 @@ import type { Cidr } from '../core/cidr.ts';
 import type { Destination } from '../core/destination.ts';
 import type { Family } from '../core/flow.ts';
 import { FWMARK, FWMARK_INBOUND, TUN_QUEUE_PACKETS } from '../core/limits.ts';
-import { exceptionRules, exceptionsOf } from './exceptions.ts';
+import { exceptionRules, exceptionsOf, ruledWithin } from './exceptions.ts';
 import type { Exception } from './exceptions.ts';
 import type { Facts } from './facts.ts';
 import { desiredFilter } from './filter.ts';
@@ -42,6 +42,8 @@ export interface TakeOverInput {
   readonly local: readonly string[];
   /** What goes into the tunnel although it is local. Of this and `local` the most specific holds. */
   readonly captured?: readonly Destination[];
+  /** What rules send another way than directly: captured as far as it lies within a network that is local. */
+  readonly ruled?: readonly Destination[];
   /** What becomes of link-local and metadata addresses; by default they are rejected. */
   readonly metadata?: 'reject' | 'direct';
   /** The layers to build, both by default. */
@@ -143,12 +145,16 @@ export function desired(input: TakeOverInput, facts: Facts): Desired {
   const layers = new Set(input.layers ?? ['routes', 'nftables']);
   const metadata = input.metadata ?? 'reject';
   const local = [...input.local, ...(metadata === 'direct' ? METADATA : [])];
-  const exceptions = exceptionsOf(local, input.captured ?? []);
   const cidrs = local.map((text) => parseCidr(text)).filter((cidr) => cidr !== undefined);
   const networks = {
     4: localNetworks(4, cidrs, input.tun.name, facts),
     6: localNetworks(6, cidrs, input.tun.name, facts),
   };
+  const captured = [
+    ...(input.captured ?? []),
+    ...ruledWithin([...networks[4], ...networks[6]], input.ruled ?? [], warnings),
+  ];
+  const exceptions = exceptionsOf(local, captured);
   const familyOf = (family: Family): DesiredFamily =>
     desiredFamily(family, input, facts, cidrs, exceptions, family === 4 || facts.ipv6 === 'on', warnings);
   const families: Partial<Record<Family, DesiredFamily>> = {};

@@ -2,11 +2,13 @@
  * Destinations that go another way than their network: into the tunnel although they are local, or directly
  * although they are not, by address and port. Rules ahead of main do it, since routes know no ports.
  */
+import { BlockList } from 'node:net';
 import { parseCidr } from '../core/cidr.ts';
 import type { Cidr } from '../core/cidr.ts';
 import { parseDestination } from '../core/destination.ts';
 import type { Destination } from '../core/destination.ts';
 import type { Family } from '../core/flow.ts';
+import { RULE_CAPTURED_MAX } from '../core/limits.ts';
 import { MAIN_TABLE, RULE_EXCEPTIONS, TUN_TABLE, UPLINK_TABLE } from './ids.ts';
 
 export interface Exception extends Destination {
@@ -41,6 +43,31 @@ export function exceptionsOf(local: readonly string[], captured: readonly Destin
       Number(a.protocol === undefined) - Number(b.protocol === undefined) ||
       Number(a.way === 'direct') - Number(b.way === 'direct'),
   );
+}
+
+/** Those of `ruled` that lie within one of the `networks`. A wider one does not speak of them. */
+export function ruledWithin(
+  networks: readonly string[],
+  ruled: readonly Destination[],
+  warnings: string[],
+): readonly Destination[] {
+  const lists = networks.map((text) => {
+    const [address = '', prefix] = text.split('/');
+    const list = new BlockList();
+    list.addSubnet(address, Number(prefix), address.includes(':') ? 'ipv6' : 'ipv4');
+    return { list, prefix: Number(prefix) };
+  });
+  const within = ruled.filter(({ cidr }) => {
+    const [address = '', prefix] = cidr.split('/');
+    const family = address.includes(':') ? 'ipv6' : 'ipv4';
+    return lists.some((each) => each.prefix <= Number(prefix) && each.list.check(address, family));
+  });
+  if (within.length > RULE_CAPTURED_MAX) {
+    warnings.push(
+      `${within.length} destinations within local networks are decided on by rules; only the first ${RULE_CAPTURED_MAX} are captured, the others stay direct`,
+    );
+  }
+  return within.slice(0, RULE_CAPTURED_MAX);
 }
 
 /** The rules of a family, in order. A vanished TUN ends the lookup: main would lead past it. */

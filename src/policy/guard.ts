@@ -4,9 +4,9 @@
  * credentials.
  */
 import { contains, networkOf } from './address-words.ts';
-import type { Words } from './address-words.ts';
+import type { Network, Words } from './address-words.ts';
 
-const LOCAL_ONLY = [
+export const LOCAL_ONLY: readonly Network[] = [
   '169.254.0.0/16', // link-local (RFC 3927), and the metadata service of most clouds
   '100.100.100.200/32', // metadata service of one cloud
   'fd00:ec2::254/128', // metadata service of another

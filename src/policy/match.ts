@@ -86,7 +86,8 @@ export function nameMatches(pattern: NamePattern, name: string): boolean {
   return pattern.test(name);
 }
 
-function isWithin(path: string, group: string): boolean {
+/** True for the control group `group`, and for those below it. */
+export function isWithin(path: string, group: string): boolean {
   return path === group || path.startsWith(group === '/' ? '/' : `${group}/`);
 }
 

@@ -19,7 +19,7 @@ import { markedSockets } from '../ssh/marked-socket.ts';
 import { Addresses } from '../ssh/addresses.ts';
 import { Succession } from '../ssh/succession.ts';
 import { knownName, loginOf, trustOf } from './judge.ts';
-import { carriersOf, depthOf, groupsOf, lastResortOf } from './roles.ts';
+import { carriersOf, depthOf, groupsOf, lastResortOf } from '../config/roles.ts';
 
 /** What every connection to a bastion needs of the process. */
 export interface Connection {

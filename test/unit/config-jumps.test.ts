@@ -8,7 +8,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import type { Loaded } from '../../src/config/load.ts';
 import { ProblemsError } from '../../src/core/errors.ts';
 import type { Problem } from '../../src/core/errors.ts';
-import { carriersOf, depthOf, groupsOf, lastResortOf } from '../../src/upstreams/roles.ts';
+import { carriersOf, depthOf, groupsOf, lastResortOf } from '../../src/config/roles.ts';
 
 const FILES: Readonly<Record<string, string>> = { '/key': 'KEY', '/hosts': 'h ssh-ed25519 AAAA\n' };
 const CREDENTIALS = { NETPROXY_IDENTITY_FILE: '/key', NETPROXY_KNOWN_HOSTS_FILE: '/hosts' };

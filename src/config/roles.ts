@@ -1,10 +1,10 @@
 /** What each bastion of the configuration is for. */
-import type { BastionConfig, Config, GroupConfig } from '../config/config.ts';
+import type { BastionConfig, Config, GroupConfig } from './config.ts';
 
 /** Name of the group of all bastions, in logs; none in the configuration can have it. */
 const ALL = 'all bastions';
 
-type Bastions = Pick<Config, 'bastions' | 'groups' | 'groupPolicy'>;
+type Bastions = Pick<Config, 'groups' | 'groupPolicy'> & { readonly bastions: readonly BastionConfig[] };
 
 /** Names of the bastions that others are reached through. */
 export function hopsOf(bastions: readonly BastionConfig[]): ReadonlySet<string> {
