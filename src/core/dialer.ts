@@ -61,6 +61,11 @@ export interface CommandHandlers {
   /** The server started it. The channel's bytes are its stdin and stdout; `outcome` fills as it runs. */
   opened(channel: Channel, outcome: CommandOutcome): void;
   failed(failure: DialFailure): void;
+  /**
+   * After `opened`: the connection is being given up, and stays for as long as the command runs. Run anew, it has
+   * a connection that is to last.
+   */
+  retired?(): void;
 }
 
 /** Something that runs commands on far ends, by the shell of the user there. */

@@ -242,17 +242,24 @@ export class Relay implements RunEvents {
         'UDP cannot be relayed, and is refused: the bastion runs neither python3 nor perl for us';
       log.warn({ upstream, reason }, `${message}: ${reason}`);
       this.#refuse('refused', RELAY_REFUSAL_MS);
+    } else if (end === 'retired') {
+      log.info({ upstream, reason }, `the UDP relay moves to another connection: ${reason}`);
+      this.#startSoon();
     } else if (end === 'away' && !this.#again && this.#usedLately()) {
       log.info({ upstream, reason }, `the UDP relay is gone, and is started again: ${reason}`);
       this.#again = true;
-      // The bastion learns of it in this turn. Then this waits for the next connection, as a connect does.
-      setImmediate(() => {
-        if (this.#run === undefined && this.#usedLately()) this.#start();
-      });
+      this.#startSoon();
     } else {
       log.warn({ upstream, reason }, `the UDP relay has ended: ${reason}`);
       this.#refuse('host-unreachable', RELAY_RETRY_MS);
     }
+  }
+
+  /** The bastion learns of the end in this turn. Then this waits for the next connection, as a connect does. */
+  #startSoon(): void {
+    setImmediate(() => {
+      if (this.#run === undefined && this.#usedLately()) this.#start();
+    });
   }
 
   #usedLately(): boolean {

@@ -10,8 +10,11 @@ import type { FrameEvents, Hello } from './frames.ts';
 import { INTERPRETERS, program } from './program.ts';
 import type { Interpreter } from './program.ts';
 
-/** Why a run is over: the way there is gone, the server cannot run it, or it ran and ended. */
-export type RunEnd = 'away' | 'unable' | 'ended';
+/**
+ * Why a run is over: the way there is gone, or is given up for another; the server cannot run it; or it ran and
+ * ended.
+ */
+export type RunEnd = 'away' | 'retired' | 'unable' | 'ended';
 
 export interface RunEvents extends Omit<FrameEvents, 'hello'> {
   /** It runs: frames may be sent. */
@@ -62,6 +65,7 @@ export class Run implements ByteSource, ByteSink {
   /** Ends it; no event follows. */
   stop(): void {
     this.#over = true;
+    this.#up = false;
     clearTimeout(this.#deadline);
     this.#dial?.cancel();
     this.#channel?.abort();
@@ -85,6 +89,7 @@ export class Run implements ByteSource, ByteSink {
         channel.start(this, this, (end) => this.#closed(interpreter, reader, end, outcome));
       },
       failed: (failure) => this.#failed(failure),
+      retired: () => this.#retired(),
     });
   }
 
@@ -106,6 +111,13 @@ export class Run implements ByteSource, ByteSink {
   /** What forbids commands says so; anything else is no fault of the server's. */
   #failed({ reason, message }: DialFailure): void {
     this.#end(reason === 'prohibited' ? 'unable' : 'away', message);
+  }
+
+  /** The program ends with its channel. */
+  #retired(): void {
+    if (this.#over) return;
+    this.stop();
+    this.#events.ended('retired', 'its connection is given up');
   }
 
   #closed(interpreter: Interpreter, reader: FrameReader, end: ChannelEnd, outcome: CommandOutcome): void {

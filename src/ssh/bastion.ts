@@ -249,12 +249,13 @@ export class Bastion implements Dialer, Commander {
 
   /**
    * Nobody dials here any more: dials that wait go to `successor`, and the connection ends with its last
-   * flow. Resolves when it has, in bounded time.
+   * flow. Commands are told, since they would run for ever. Resolves when it has, in bounded time.
    */
   async retire(successor: DialTaker): Promise<void> {
     this.#successor = successor;
     clearTimeout(this.#retry?.timer);
     for (const dial of [...this.#held.release(), ...this.#pool.release()]) this.#passOn(dial, successor);
+    for (const session of this.#pool.sessions) session.retire();
     const deadline = performance.now() + SSH_DRAIN_DEADLINE_MS;
     while (!this.#stopped && this.size > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, SSH_DRAIN_POLL_MS));

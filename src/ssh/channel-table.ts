@@ -44,9 +44,12 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   readonly #free: number[] = [];
   /** Commands that the server was asked to run, by the number of their channel. */
   readonly #commands = new Map<number, PendingDial>();
+  /** Commands that run, by the number of their channel. */
+  readonly #running = new Map<number, PendingDial>();
   readonly #queue = new OpenQueue();
   readonly #outcomes: OpenOutcomes | undefined;
   readonly #takeRefused: RefusalHandler | undefined;
+  #retired = false;
   #lastOrder = 0;
   #lastUsed = -1;
   #turnsTakenAt = -Infinity;
@@ -66,6 +69,17 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   /** Channels and opens, those that wait for their turn too. */
   get size(): number {
     return this.#slots.length - this.#free.length + this.#queue.size;
+  }
+
+  /** Channels in which a command runs. */
+  get commands(): number {
+    return this.#running.size;
+  }
+
+  /** The connection is to end with its last channel: tells the commands, also those that are yet to start. */
+  retire(): void {
+    this.#retired = true;
+    for (const dial of this.#running.values()) dial.retired?.();
   }
 
   /** Sends the open for a dial, now or when its turn comes. */
@@ -94,6 +108,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
 
   release(id: number): void {
     this.#slots[id] = undefined;
+    this.#running.delete(id);
     this.#free.push(id);
   }
 
@@ -140,7 +155,9 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     this.#commands.delete(id);
     dial.abandon = undefined;
     if (done) {
+      this.#running.set(id, dial);
       dial.open(channel);
+      if (this.#retired) dial.retired?.();
       return;
     }
     channel.abort();
@@ -194,6 +211,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     }
     dials.push(...this.#commands.values());
     this.#commands.clear();
+    this.#running.clear();
     return dials.filter((dial) => !dial.over);
   }
 

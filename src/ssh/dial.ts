@@ -26,6 +26,8 @@ export class PendingDial implements Dial {
   abandon: (() => void) | undefined;
   /** None: it waits where it is. */
   resort: Resort | undefined;
+  /** Of a command, as `CommandHandlers.retired`. */
+  retired: (() => void) | undefined;
   readonly #handlers: DialHandlers;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
@@ -52,7 +54,9 @@ export class PendingDial implements Dial {
       opened: (channel) => told.opened(channel, (channel as SshChannel).outcome),
       failed: (failure) => told.failed(failure),
     };
-    return new PendingDial(NOWHERE, NOWHERE, handlers, () => {}, command);
+    const dial = new PendingDial(NOWHERE, NOWHERE, handlers, () => {}, command);
+    dial.retired = () => told.retired?.();
+    return dial;
   }
 
   /** Answered, failed or cancelled. */

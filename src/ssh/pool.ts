@@ -22,9 +22,13 @@ import { attemptFailure } from './turned-away.ts';
 export interface PooledSession {
   /** Channels and opens. */
   readonly size: number;
+  /** Channels among them in which commands run. */
+  readonly commands: number;
   /** A person was asked to log in. */
   readonly attended: boolean;
   open(dial: PendingDial): void;
+  /** Tells the commands that the connection is given up (`CommandHandlers.retired`). */
+  retire(): void;
   close(): Promise<void>;
 }
 
@@ -216,18 +220,26 @@ export class Pool<S extends PooledSession> {
     this.#poll = undefined;
   }
 
+  /** A command alone keeps no further connection: it is run again on another one that has room. */
   #endIdle(): void {
     const now = this.#now();
     const [, ...further] = this.sessions;
     for (const session of further) {
-      if (session.size > 0) this.#sessions.set(session, now);
+      const { size, commands } = session;
+      if (size > commands || (commands > 0 && !this.#hasRoomBeside(session)))
+        this.#sessions.set(session, now);
       else if (now - this.#sessions.get(session)! >= POOL_IDLE_MS) {
         this.#sessions.delete(session);
         this.#options.log.info({ connections: this.#sessions.size }, 'a connection that was idle has ended');
+        session.retire();
         void session.close();
       }
     }
     if (this.#sessions.size < 2) this.#stopSweep();
+  }
+
+  #hasRoomBeside(session: S): boolean {
+    return this.sessions.some((other) => other !== session && other.size < this.#limit.value);
   }
 
   #stopSweep(): void {

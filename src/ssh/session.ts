@@ -158,6 +158,15 @@ export class Session {
     this.#table.open(dial);
   }
 
+  /** As `PooledSession`. */
+  get commands(): number {
+    return this.#table.commands;
+  }
+
+  retire(): void {
+    this.#table.retire();
+  }
+
   /** The first bytes of a file of the server's. Once it is ready. */
   readFile(path: string, maxBytes: number): Promise<Buffer> {
     return readRemoteFile(this.#client, path, maxBytes);

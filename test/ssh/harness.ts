@@ -279,9 +279,9 @@ export class LogLines implements Log {
   error: Log['error'] = this.#add('error');
 }
 
-/** A bastion object for `sshd`, not started. */
-export function bastionFor(sshd: Sshd, options: Partial<BastionOptions> = {}): Bastion {
-  const bastion = new Bastion({
+/** What leads to `sshd`. */
+export function optionsFor(sshd: Sshd, options: Partial<BastionOptions> = {}): BastionOptions {
+  return {
     name: 'lab',
     endpoints: () => [{ address: sshd.address, port: sshd.port }],
     hostName: sshd.address,
@@ -292,7 +292,12 @@ export function bastionFor(sshd: Sshd, options: Partial<BastionOptions> = {}): B
     socketFactory: connectPlain,
     log: new LogLines(),
     ...options,
-  });
+  };
+}
+
+/** A bastion object for `sshd`, not started. */
+export function bastionFor(sshd: Sshd, options: Partial<BastionOptions> = {}): Bastion {
+  const bastion = new Bastion(optionsFor(sshd, options));
   made.add(() => bastion.stop());
   return bastion;
 }

@@ -3,9 +3,9 @@ import dgram from 'node:dgram';
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import type { DatagramReceiver, EchoRequest, UdpFlow } from '../../src/core/datagram.ts';
+import type { Commander } from '../../src/core/dialer.ts';
 import type { RejectReason } from '../../src/core/flow.ts';
 import { Relay } from '../../src/relay/relay.ts';
-import type { Bastion } from '../../src/ssh/bastion.ts';
 import { waitFor } from '../lab/namespaces.ts';
 import { startSshd } from '../lab/sshd.ts';
 import type { Sshd, SshdOptions } from '../lab/sshd.ts';
@@ -141,13 +141,13 @@ export interface RelayLab {
   readonly otherwise: EchoRequest[];
 }
 
-/** A relay by `bastion`, not started. */
-export function relayBy(bastion: Bastion): RelayLab {
+/** A relay by `commander`, not started. */
+export function relayBy(commander: Commander): RelayLab {
   const log = new LogLines();
   const otherwise: EchoRequest[] = [];
   const relay = new Relay({
     upstream: 'lab',
-    commander: () => bastion,
+    commander: () => commander,
     log,
     now: () => performance.now(),
     pingOtherwise: (request) => otherwise.push(request),

@@ -55,12 +55,19 @@ describe('the limit of a connection', () => {
 class FakeSession implements PooledSession {
   readonly dials: PendingDial[] = [];
   size = 0;
+  commands = 0;
   attended = false;
   closed = false;
+  retired = false;
 
   open(dial: PendingDial): void {
     this.dials.push(dial);
     this.size++;
+  }
+
+  retire(): void {
+    assert.equal(this.closed, false);
+    this.retired = true;
   }
 
   close(): Promise<void> {
@@ -217,6 +224,32 @@ test('connections that are idle end, but never the first', (t) => {
     [false, true],
   );
   assert.equal(it.pool.sessions.length, 1);
+});
+
+test('a command alone keeps no further connection, unless no other has room for it', (t) => {
+  const it = world(t);
+  const [first] = it.made;
+  first!.size = POOL_CHANNELS_MAX;
+  it.pool.open(it.dial());
+  it.pool.add(it.made[1]!);
+  const second = it.made[1]!;
+  second.commands = 1;
+  const pass = (): void => {
+    it.now += POOL_IDLE_MS;
+    t.mock.timers.tick(POOL_SWEEP_MS);
+  };
+  pass();
+  assert.equal(second.closed, false, 'the first is full');
+  first!.size = POOL_CHANNELS_MAX - 1;
+  second.size = 2;
+  pass();
+  assert.equal(second.closed, false, 'it has another channel');
+  second.size = 1;
+  pass();
+  assert.deepEqual([second.retired, second.closed, first!.retired], [true, true, false]);
+  first!.commands = 1;
+  pass();
+  assert.deepEqual([first!.retired, first!.closed], [false, false]);
 });
 
 test('whatever comes and goes, a dial is at one place, and no connection beside the last has more than its limit', (t) => {
