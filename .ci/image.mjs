@@ -1,10 +1,9 @@
-// npm run image: builds the images "netproxy" and "netproxy-anchor" with the engine that `docker` talks to. Where the
+// npm run image: builds the images "netproxy", "netproxy-anchor" and "netproxy-relay" with the engine that `docker` talks to. Where the
 // base image is neither there nor to be had from a registry, it is made from packages.
 import { spawnSync } from 'node:child_process';
 import { BASE_CHANGES, baseTag, baseTar } from './base-image.mjs';
+import { cache } from './engines.mjs';
 import { orExplain, root, runtime } from './setup.mjs';
-
-const cache = process.env.NETPROXY_CI_CACHE ?? '/var/cache/netproxy-ci';
 
 function docker(args, stdio = 'inherit') {
   const done = spawnSync('docker', args, { cwd: root, stdio, env: { ...process.env, DOCKER_BUILDKIT: '1' } });
@@ -19,7 +18,7 @@ orExplain(() => {
     const changes = BASE_CHANGES.flatMap((change) => ['--change', change]);
     if (docker(['import', ...changes, baseTar(cache, runtime), base]) !== 0) process.exit(1);
   }
-  for (const target of ['netproxy', 'anchor']) {
+  for (const target of ['netproxy', 'anchor', 'relay']) {
     const tag = target === 'netproxy' ? 'netproxy' : `netproxy-${target}`;
     const status = docker(['build', '-f', 'docker/Dockerfile', '--target', target, '-t', tag, '.']);
     if (status !== 0) process.exit(status);

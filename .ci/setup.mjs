@@ -30,7 +30,9 @@ const PACKAGES = {
   clang: 'fuzzers and sanitizers of the native code',
   'clang-format': 'format check of the native code',
   curl: 'the demo',
+  debootstrap: 'the base image of tests',
   'dnsmasq-base': 'the resolver of tests',
+  'docker.io': 'the engine of tests',
   'doctest-dev': 'the tests of the TCP core',
   'g++': 'the native modules and the load generator',
   git: 'a clone through the tunnel, in tests',
@@ -61,7 +63,7 @@ const PACKAGES = {
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const runtimeDir = join(root, '.ci/runtime');
 /** Of what was built, and what was fetched beside. */
-const stampDir = join(root, 'node_modules/.cache/netproxy');
+export const stampDir = join(root, 'node_modules/.cache/netproxy');
 
 /** The pinned Node. */
 export const runtime = join(runtimeDir, `node_modules/node-linux-${process.arch}/bin/node`);
@@ -135,8 +137,9 @@ function stamped(name, inputs, output, make) {
   });
 }
 
-function digest(paths) {
-  const hash = createHash('sha256').update(relative(root, runtime));
+/** Of the files at and below `paths`, but not of what is built there, of the pinned Node's place, and of `more`. */
+export function digest(paths, more = '') {
+  const hash = createHash('sha256').update(relative(root, runtime)).update(more);
   const add = (path) => {
     if (statSync(path).isDirectory()) {
       for (const name of readdirSync(path).sort()) {
@@ -201,6 +204,7 @@ function installPackages() {
 
 /** Packages of servers start them and enable them for the next boot; we want the programs only. */
 const UNITS = {
+  dockerd: ['docker.service', 'docker.socket', 'containerd.service'],
   sshd: ['ssh.service', 'ssh.socket'],
   nginx: ['nginx.service'],
   pg_ctlcluster: ['postgresql.service'],

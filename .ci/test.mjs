@@ -24,6 +24,7 @@ const GROUPS = {
   native: { parallel: false },
   ssh: { parallel: false },
   netns: { parallel: false },
+  engine: { parallel: false, prepare: 'engine.mjs' },
 };
 
 const folders = ['src', 'test', 'bench'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
@@ -69,10 +70,14 @@ function runChecks() {
 
 /** The events of all groups as if of one run, with the sum of their summaries at the end. */
 async function* events() {
-  for (const [name, { parallel }] of Object.entries(GROUPS)) {
+  for (const [name, { parallel, prepare }] of Object.entries(GROUPS)) {
     if (!wanted(name)) continue;
     const files = globSync(`test/${name}/**/*.test.ts`, { cwd: root }).sort().map((file) => join(root, file));
     if (files.length === 0) continue;
+    if (prepare !== undefined && spawnSync(process.execPath, [join(import.meta.dirname, prepare)], { cwd: root, stdio: 'inherit' }).status !== 0) {
+      failedChecks.push(`what the tests of ${name} need`);
+      continue;
+    }
     for await (const event of run({ files, concurrency: parallel, timeout: 5 * MINUTE_MS, execArgv: ['--import', deadline] })) {
       if (event.type === 'test:summary') {
         if (event.data.file === undefined) {
