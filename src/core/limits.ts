@@ -129,9 +129,10 @@ export const DNS_STALE_PAUSE_MS: number = 5 * SECOND_MS;
 /** Milliseconds that an answer may be kept beyond its time. */
 export const DNS_STALE_MS: number = 24 * 3600 * SECOND_MS;
 
-/** Addresses whose names are known, and milliseconds beyond the TTL for which they are: programs keep both the
- * addresses and connections to them. */
+/** Names of addresses that are known: of all addresses, and of one, since a server may stand for thousands. And
+ * milliseconds beyond the TTL for which they are: programs keep both the addresses and connections to them. */
 export const DNS_NAMES_MAX = 16_384;
+export const DNS_NAMES_OF_ADDRESS_MAX = 16;
 export const DNS_NAMES_GRACE_MS: number = 3600 * SECOND_MS;
 
 /** Connections over TCP that ask questions at once, and milliseconds that one may rest (RFC 7766, 6.2.3). */

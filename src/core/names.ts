@@ -1,16 +1,18 @@
 /** What is known of the names that the application asked for. */
 export interface Names {
   /**
-   * The name whose answer last gave `address` (canonical text) to the application: lower case, without the
-   * closing dot. Undefined when none did, or the answer has long expired. Cheap: asked once for each flow.
+   * The names whose answers gave `address` (canonical text) to the application, the latest first: lower case,
+   * without the closing dot. None when nobody asked, or the answers have long expired. Cheap: asked once for each flow.
    */
-  nameOf(address: string): string | undefined;
+  namesOf(address: string): readonly string[];
 }
 
 /** Addresses that stand for names which only the far end can look up. */
-export interface FakeNames extends Names {
+export interface FakeNames {
   isFake(address: string): boolean;
+  /** The one name that the address stands for. */
+  nameOf(address: string): string | undefined;
 }
 
 /** Knows no name. */
-export const NO_NAMES: Names = { nameOf: () => undefined };
+export const NO_NAMES: Names = { namesOf: () => [] };

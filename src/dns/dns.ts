@@ -92,7 +92,12 @@ export class Dns implements DatagramCarrier {
   }
 
   get names(): Names {
-    return { nameOf: (address) => this.fakes.nameOf(address) ?? this.#names.nameOf(address) };
+    return {
+      namesOf: (address) => {
+        const fake = this.fakes.nameOf(address);
+        return fake === undefined ? this.#names.namesOf(address) : [fake];
+      },
+    };
   }
 
   get counters(): DnsCounters & { resolver: string | undefined } {

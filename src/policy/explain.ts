@@ -73,7 +73,7 @@ function factsOf({ protocol, address, port, name, owner }: Question): Facts {
   return {
     tuple: { protocol, family, source, destination },
     words: addressWords(destination.address),
-    name,
+    names: name === undefined ? [] : [name],
     owner,
   };
 }

@@ -7,12 +7,13 @@ import { parseNamePattern } from './name-pattern.ts';
 import type { NamePattern } from './name-pattern.ts';
 import type { PortRange, Rule } from './rule.ts';
 
-/** What rules ask of a flow. Reading `name` and `owner` may look them up, and so a test reads no more than it needs. */
+/** What rules ask of a flow. Reading `names` and `owner` may look them up, and so a test reads no more than it needs. */
 export interface Facts {
   readonly tuple: FlowTuple;
   /** The bits of the destination, as `addressWords` gives them. */
   readonly words: Words;
-  readonly name: string | undefined;
+  /** Those of the destination's address, the latest first; any of them will do. */
+  readonly names: readonly string[];
   readonly owner: Owner | undefined;
 }
 
@@ -61,7 +62,8 @@ function ownerTest<K extends keyof Owner>(key: K, test: (value: NonNullable<Owne
 
 function namesTest(names: readonly string[]): Test {
   const patterns = names.map(parseNamePattern);
-  return ({ name }) => (name === undefined ? undefined : patterns.some((each) => nameMatches(each, name)));
+  return ({ names: known }) =>
+    known.length === 0 ? undefined : firstMatching(patterns, known) !== undefined;
 }
 
 function portsTest(ports: readonly PortRange[]): Test {
@@ -77,6 +79,14 @@ function networksTest(to: readonly string[]): Test {
     networks.some(
       (network) => network.words.length === words.length && samePrefix(network.words, words, network.prefix),
     );
+}
+
+/** The first of the names that one of the patterns means. */
+export function firstMatching(
+  patterns: readonly NamePattern[],
+  names: readonly string[],
+): string | undefined {
+  return names.find((name) => patterns.some((each) => nameMatches(each, name)));
 }
 
 /** `name` is in lower case, without the closing dot. */

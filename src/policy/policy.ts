@@ -10,7 +10,10 @@ import type { Owner, Owners } from '../core/owner.ts';
 import { isLocalOnly } from './guard.ts';
 import type { Words } from './address-words.ts';
 import { addressWords } from './address-words.ts';
+import { firstMatching } from './match.ts';
 import type { Facts } from './match.ts';
+import { parseNamePattern } from './name-pattern.ts';
+import type { NamePattern } from './name-pattern.ts';
 import { indexedMatcher } from './rule-index.ts';
 import { ruleText } from './rule.ts';
 import type { Rule } from './rule.ts';
@@ -71,6 +74,14 @@ export function rulesPolicy(rules: readonly Rule[], lastResort: string, sources:
   const { names = NO_NAMES, owners = NO_OWNERS } = sources;
   const matcher = indexedMatcher(rules);
   const texts = rules.map((rule): DecidingRule => ({ text: ruleText(rule), where: rule.where }));
+  const patterns = new Map<Rule, readonly NamePattern[]>();
+  /** Of several names that share the address, the one that the rule asks for. */
+  const nameFor = (rule: Rule, { names: [latest, ...others] }: Facts): string | undefined => {
+    if (latest === undefined || others.length === 0) return latest;
+    let known = patterns.get(rule);
+    if (known === undefined) patterns.set(rule, (known = rule.names.map(parseNamePattern)));
+    return firstMatching(known, [latest, ...others]);
+  };
   return {
     decide(flow) {
       const facts = new LazyFacts(flow, names, owners);
@@ -95,7 +106,7 @@ export function rulesPolicy(rules: readonly Rule[], lastResort: string, sources:
       return {
         ...outcome(rule.via, flow, lastResort, rule.ports.length > 0),
         rule: deciding,
-        why: because(rule, facts),
+        why: because(rule, facts, nameFor),
       };
     },
   };
@@ -126,13 +137,17 @@ function outcome(
 }
 
 /** What of the flow the rule asked for, as found. */
-function because(rule: Rule, facts: Facts): string {
+function because(
+  rule: Rule,
+  facts: Facts,
+  nameFor: (rule: Rule, facts: Facts) => string | undefined,
+): string {
   const { destination, protocol } = facts.tuple;
   let found = '';
   if (rule.to.length > 0) found += `, to ${destination.address}`;
   if (rule.ports.length > 0) found += `, port ${destination.port}`;
   if (rule.protocol !== undefined) found += `, protocol ${protocol}`;
-  if (rule.names.length > 0) found += `, name ${facts.name}`;
+  if (rule.names.length > 0) found += `, name ${nameFor(rule, facts)}`;
   if (rule.uid.length > 0) found += `, uid ${facts.owner?.uid}`;
   if (rule.gid.length > 0) found += `, gid ${facts.owner?.gid}`;
   if (rule.process.length > 0) found += `, process ${facts.owner?.process?.join(' ')}`;
@@ -147,8 +162,7 @@ class LazyFacts implements Facts {
   readonly #names: Names;
   readonly #owners: Owners;
   #words: Words | undefined;
-  #name: string | undefined;
-  #named = false;
+  #known: readonly string[] | undefined;
   #owner: Owner | undefined;
   #owned = false;
 
@@ -163,12 +177,10 @@ class LazyFacts implements Facts {
     return this.#words;
   }
 
-  get name(): string | undefined {
-    if (!this.#named) {
-      this.#named = true;
-      this.#name = this.tuple.name ?? this.#names.nameOf(this.tuple.destination.address);
-    }
-    return this.#name;
+  get names(): readonly string[] {
+    const { name, destination } = this.tuple;
+    this.#known ??= name === undefined ? this.#names.namesOf(destination.address) : [name];
+    return this.#known;
   }
 
   get owner(): Owner | undefined {

@@ -187,15 +187,18 @@ function byName(min: number, parts: ReadonlyMap<string, Part>): Part {
   const matching = remembered((name) =>
     tried.flatMap(([pattern, part]) => (pattern.kind === 'test' && pattern.test(name) ? [part] : [])),
   );
+  const find = (name: string, facts: Facts, before: number): number => {
+    let best = better(exact.get(name), facts, before);
+    for (let dot = name.indexOf('.'); dot !== -1 && suffixes.size > 0; dot = name.indexOf('.', dot + 1))
+      best = better(suffixes.get(name.slice(dot + 1)), facts, best);
+    if (tried.length > 0) for (const part of matching(name)) best = better(part, facts, best);
+    return best;
+  };
   return {
     min,
     find(facts, before) {
-      const { name } = facts;
-      if (name === undefined) return before;
-      let best = better(exact.get(name), facts, before);
-      for (let dot = name.indexOf('.'); dot !== -1 && suffixes.size > 0; dot = name.indexOf('.', dot + 1))
-        best = better(suffixes.get(name.slice(dot + 1)), facts, best);
-      if (tried.length > 0) for (const part of matching(name)) best = better(part, facts, best);
+      let best = before;
+      for (const name of facts.names) best = find(name, facts, best);
       return best;
     },
   };

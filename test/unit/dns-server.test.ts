@@ -8,6 +8,8 @@ import {
   DNS_CACHE_MAX,
   DNS_CLIENT_WAITING_MAX,
   DNS_NAMES_GRACE_MS,
+  DNS_NAMES_MAX,
+  DNS_NAMES_OF_ADDRESS_MAX,
   DNS_STALE_AFTER_MS,
   DNS_STALE_TTL_S,
 } from '../../src/core/limits.ts';
@@ -150,7 +152,7 @@ test('an answer is kept for as long as it says, its TTL runs down, and DNSSEC ha
   now += 41_000;
   ask(server, 'name.test');
   assert.equal(far.length, 3);
-  assert.equal(names.nameOf('192.0.2.99'), 'name.test');
+  assert.deepEqual(names.namesOf('192.0.2.99'), ['name.test']);
 });
 
 test('that there is no such name, or no address, is kept for as long as the SOA says (RFC 2308)', () => {
@@ -295,12 +297,34 @@ test('names of addresses are known beyond the TTL, by way of aliases, and no oth
   const alias: Answer = { type: 'CNAME', name: 'www.test', ttl: 60, data: 'host.test' };
   const other = a('other.test', 60, '192.0.2.7');
   far[0]!.done(says(far[0]!, 0, [alias, a('host.test', 60, '192.0.2.5'), other]));
-  assert.equal(names.nameOf('192.0.2.5'), 'www.test');
-  assert.equal(names.nameOf('192.0.2.7'), undefined);
+  assert.deepEqual(names.namesOf('192.0.2.5'), ['www.test']);
+  assert.deepEqual(names.namesOf('192.0.2.7'), []);
   now += 60_000 + DNS_NAMES_GRACE_MS - 1;
-  assert.equal(names.nameOf('192.0.2.5'), 'www.test');
+  assert.deepEqual(names.namesOf('192.0.2.5'), ['www.test']);
   now += 2;
-  assert.equal(names.nameOf('192.0.2.5'), undefined);
+  assert.deepEqual(names.namesOf('192.0.2.5'), []);
+});
+
+test('names that share an address are all known, the latest first, each for its own time', () => {
+  const names = new NamesMap(() => now);
+  names.learn('a.test', ['192.0.2.5'], 10);
+  names.learn('b.test', ['192.0.2.5', '192.0.2.6'], 60);
+  assert.deepEqual(names.namesOf('192.0.2.5'), ['b.test', 'a.test']);
+  names.learn('a.test', ['192.0.2.5'], 10);
+  assert.deepEqual(names.namesOf('192.0.2.5'), ['a.test', 'b.test']);
+  assert.deepEqual([names.namesOf('192.0.2.6'), names.size], [['b.test'], 3]);
+  now += 10_000 + DNS_NAMES_GRACE_MS;
+  assert.deepEqual(names.namesOf('192.0.2.5'), ['b.test']);
+});
+
+test('the names of one address are bounded, and those of all', () => {
+  const names = new NamesMap(() => now);
+  for (let i = 0; i < 3 * DNS_NAMES_OF_ADDRESS_MAX; i++) names.learn(`${i}.test`, ['192.0.2.5'], 60);
+  assert.equal(names.size, DNS_NAMES_OF_ADDRESS_MAX);
+  assert.equal(names.namesOf('192.0.2.5')[0], `${3 * DNS_NAMES_OF_ADDRESS_MAX - 1}.test`);
+  for (let i = 0; i < DNS_NAMES_MAX; i++) names.learn('many.test', [`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`], 60);
+  assert.equal(names.size, DNS_NAMES_MAX);
+  assert.deepEqual(names.namesOf('192.0.2.5'), [], 'the address that was told longest ago went first');
 });
 
 test('any bytes from a client or a resolver are answered at most once, and throw nothing', () => {

@@ -67,7 +67,7 @@ const facts: fc.Arbitrary<Facts> = fc
     address: fc.oneof(address4, address6),
     port,
     protocol: fc.constantFrom('tcp' as const, 'udp' as const),
-    name: maybe(name),
+    names: some(name),
     owner: maybe(owner),
   })
   .map((each) => ({
@@ -78,7 +78,7 @@ const facts: fc.Arbitrary<Facts> = fc
       destination: { address: each.address, port: each.port },
     },
     words: addressWords(each.address),
-    name: each.name,
+    names: each.names,
     owner: each.owner,
   }));
 
@@ -134,7 +134,7 @@ test('an owner is not looked up where a rule before wins without', () => {
       destination: { address, port: 1 },
     },
     words: addressWords(address),
-    name: undefined,
+    names: [],
     get owner() {
       asked++;
       return { uid: 50 };

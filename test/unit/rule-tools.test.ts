@@ -127,7 +127,7 @@ describe('rules that can never match', () => {
         const index = indexedMatcher(rules);
         for (const address of ['10.1.1.1', '10.1.2.1', '10.2.0.1', '11.0.0.1', '::1'])
           for (const port of [1, 2, 5, 15, 30])
-            for (const name of [undefined, 'a.b', 'x.b', 'x.a.b', 'c'])
+            for (const names of [[], ['a.b'], ['x.b'], ['x.a.b'], ['c'], ['c', 'x.b']])
               for (const uid of [0, 1, 2])
                 for (const protocol of ['tcp', 'udp'] as const) {
                   const first = index.first({
@@ -136,7 +136,7 @@ describe('rules that can never match', () => {
                       source: { address, port: 1 },
                       destination: { address, port },
                     },
-                    ...{ words: addressWords(address), name, owner: { uid } },
+                    ...{ words: addressWords(address), names, owner: { uid } },
                   });
                   assert.ok(!never.has(first), `rule ${first} matched`);
                 }

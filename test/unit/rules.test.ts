@@ -78,7 +78,7 @@ describe('a rule asks for', () => {
       { names: ['/^n[0-9]{1,3}\\.example$/'], via: 'c' },
     );
     const found = (name: string | undefined): string =>
-      where(decide(rules, flow('192.0.2.1', 443), { names: { nameOf: () => name } }));
+      where(decide(rules, flow('192.0.2.1', 443), { names: { namesOf: () => (name === undefined ? [] : [name]) } }));
     const expected: Record<string, string> = {
       'db.example': 'f:0',
       'xdb.example': 'built-in',
@@ -97,6 +97,22 @@ describe('a rule asks for', () => {
     };
     for (const [name, rule] of Object.entries(expected)) assert.equal(found(name), rule, name);
     assert.equal(found(undefined), 'built-in');
+  });
+
+  test('any of the names that share an address, and says which it was', () => {
+    const rules = rulesOf(
+      { names: ['old.example'], via: 'a' },
+      { names: ['*.cdn.example', '/late.*/'], via: 'b' },
+    );
+    const found = (...known: readonly string[]): readonly string[] => {
+      const verdict = decide(rules, flow('192.0.2.1', 443), { names: { namesOf: () => known } });
+      return [where(verdict), verdict.why];
+    };
+    assert.deepEqual(found('other.example', 'a.cdn.example'), ['f:1', 'name a.cdn.example']);
+    assert.deepEqual(found('later.example', 'a.cdn.example'), ['f:1', 'name later.example'], 'the latest');
+    // The order of the rules counts, not that of the names.
+    assert.deepEqual(found('a.cdn.example', 'old.example'), ['f:0', 'name old.example']);
+    assert.deepEqual(found('x.example', 'y.example'), ['built-in', 'no rule matches']);
   });
 
   test('owners, who are looked up only when it matters', () => {
