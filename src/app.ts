@@ -37,9 +37,9 @@ import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
 import { SocketOwners } from './owner/owners.ts';
 import { LoopGuard } from './policy/loop.ts';
-import { fakeNames } from './policy/fake-names.ts';
 import { asksForProcess } from './policy/rule.ts';
 import { kernelRules } from './policy/kernel.ts';
+import { namedRules } from './policy/named-rules.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { reducePrivileges } from './process/privileges.ts';
 import { Relays } from './relay/carrier.ts';
@@ -57,9 +57,12 @@ function openTun(native: Native, name: string): TunDevice {
 }
 
 /** What dials show of the far end, DNS wants to know; and it knows the names that addresses stand for. */
-function watchedDialer(dialer: Dialer | undefined, dns: Dns): Dialer | undefined {
-  return dialer === undefined ? undefined : namedDialer(dns.watch(dialer), dns.fakes);
+function watchedDialer(name: string, dialer: Dialer | undefined, dns: Dns): Dialer | undefined {
+  return dialer === undefined ? undefined : namedDialer(dns.watch(name, dialer), dns.fakes);
 }
+
+/** Settings by which names may come to have other addresses. */
+const LOOKUPS = /^((dns|local|groups)\b|bastions(\[\d+\](\.(name|host|port|jump))?)?$)/;
 
 async function run(
   config: Config,
@@ -90,12 +93,16 @@ async function run(
   const { dialers } = upstreams;
   let { dialTimeout } = config;
   const direct = directDialer({ native, own, mark: FWMARK, timeoutMs: () => dialTimeout });
-  let isFaked = fakeNames(config.rules);
+  let named = namedRules(config.rules, upstreams.lastResort);
   const dns = new Dns({
-    isFaked: (name) => isFaked(name),
+    isFaked: (name) => named.isFaked(name),
     ...{ settings: config.dns, networks: config.local, tun: config.tun.name, sockets: { native, own }, log },
-    dialer: () => dialers.get(upstreams.lastResort),
-    readFile: (path, maxBytes) => upstreams.readFile(path, maxBytes),
+    upstreams: {
+      lastResort: () => upstreams.lastResort,
+      upstreamOf: (name) => named.upstreamOf(name),
+      dialer: (name) => dialers.get(name),
+      readFile: (name, path, maxBytes) => upstreams.readFile(name, path, maxBytes),
+    },
   });
   const owners = new SocketOwners({ native, device: config.tun.name, log });
   const facts = { names: dns.names, owners };
@@ -103,7 +110,7 @@ async function run(
   let rules = policyOf(config);
   const guarded = new FakeGuard({ decide: (flow) => rules.decide(flow) }, dns.fakes);
   const policy = new LoopGuard(guarded, (flow) => own.has(flow), log);
-  const watched = { get: (name: string) => watchedDialer(dialers.get(name), dns) };
+  const watched = { get: (name: string) => watchedDialer(name, dialers.get(name), dns) };
   const carriers = { upstreams: watched, direct };
   const forwarder = new Forwarder({ policy, ...carriers, dns, log, now: () => performance.now() });
   const ping = new Ping(policyDialer(policy, carriers));
@@ -190,9 +197,9 @@ async function run(
       const touches = (keys: RegExp): boolean => changed.some((key) => keys.test(key));
       await upstreams.follow(next);
       rules = policyOf(next);
-      isFaked = fakeNames(next.rules);
+      named = namedRules(next.rules, upstreams.lastResort);
       ({ dialTimeout, readyTarget } = next);
-      if (touches(/^(dns|local)\b/)) dns.follow(next.dns, next.local);
+      if (touches(LOOKUPS)) dns.follow(next.dns, next.local);
       if (touches(/^(local|captured|rules|metadata|strict)\b/)) {
         const { steps, direct } = await keeper.follow(hostInput(next, device.name));
         log.info({ steps: steps.length, networks: direct }, 'the namespace follows the new settings');

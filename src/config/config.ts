@@ -1,5 +1,6 @@
 import type { Algorithms } from '../core/algorithms.ts';
 import type { Endpoint } from '../core/flow.ts';
+import type { FarResolver } from '../core/names.ts';
 import type { Secret } from '../core/secret.ts';
 import type { UserChoice } from '../core/user.ts';
 import type { Rule } from '../policy/rule.ts';
@@ -125,8 +126,8 @@ export interface HostConfig {
 
 /** How names are looked up. */
 export interface DnsConfig {
-  /** Resolvers of the far end; none: they are looked for. */
-  readonly upstream: readonly Endpoint[];
+  /** Resolvers of far ends; where an upstream has none, they are looked for. */
+  readonly upstream: readonly FarResolver[];
   /** The namespace's own resolvers; none: those of resolv.conf. */
   readonly resolvers: readonly string[];
   /** Domains in lower case: those that are local, and those that never are. */

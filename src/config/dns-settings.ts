@@ -5,9 +5,11 @@ import { formatEndpoint } from '../core/address.ts';
 import { canonicalAddress, offsetIn, parseCidr } from '../core/cidr.ts';
 import type { Cidr } from '../core/cidr.ts';
 import type { Problem } from '../core/errors.ts';
-import type { Endpoint } from '../core/flow.ts';
 import { DNS_LISTEN_PORT, DNS_STALE_MS } from '../core/limits.ts';
+import type { FarResolver } from '../core/names.ts';
+import { suggest } from '../core/suggest.ts';
 import type { DnsConfig } from './config.ts';
+import type { Placed } from './credentials.ts';
 import * as kind from './kind.ts';
 import { BadValue } from './kind.ts';
 import type { Kind } from './kind.ts';
@@ -15,7 +17,7 @@ import type { Setting } from './setting.ts';
 
 /** As in `SettingValues`. */
 export interface DnsSettingValues {
-  'dns.upstream': Endpoint | 'auto';
+  'dns.upstream': FarResolver | 'auto';
   'dns.local': string;
   'dns.far': string;
   'dns.resolvers': string;
@@ -51,13 +53,17 @@ const domain: Kind<string> = {
   },
 };
 
-/** A resolver of the far end, or that it is to be found. */
-const farResolver: Kind<Endpoint | 'auto'> = {
-  placeholder: 'auto|ADDRESS',
-  allowed: 'auto, or an address such as 10.0.0.2, 10.0.0.2:5353, 2001:db8::1 or [2001:db8::1]:5353',
+/** A resolver of a far end, or that it is to be found. */
+const farResolver: Kind<FarResolver | 'auto'> = {
+  placeholder: 'auto|[NAME=]ADDRESS',
+  allowed:
+    'auto, or an address such as 10.0.0.2, 10.0.0.2:5353, 2001:db8::1 or [2001:db8::1]:5353, for another bastion or group than the first with its name before it, as in office=10.0.0.2',
   words: ['auto'],
-  parse(text) {
-    if (text === 'auto') return 'auto';
+  parse(given) {
+    if (given === 'auto') return 'auto';
+    const at = given.indexOf('=');
+    const upstream = at < 0 ? undefined : kind.name.parse(given.slice(0, at));
+    const text = given.slice(at + 1);
     const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d+))?$/.exec(text) ?? [];
     const address = isIP(text) === 6 ? text : (bracketed ?? plain ?? '');
     const family = isIP(address);
@@ -67,10 +73,32 @@ const farResolver: Kind<Endpoint | 'auto'> = {
       });
     }
     const number = digits === undefined || isIP(text) === 6 ? DNS_PORT : kind.port.parse(digits);
-    return { address: canonicalAddress(address, family === 4 ? 4 : 6), port: number };
+    return { upstream, address: canonicalAddress(address, family === 4 ? 4 : 6), port: number };
   },
-  format: (value) => (value === 'auto' ? value : formatEndpoint(value)),
+  format(value) {
+    if (value === 'auto') return value;
+    return `${value.upstream === undefined ? '' : `${value.upstream}=`}${formatEndpoint(value)}`;
+  },
 };
+
+/** Checks that resolvers are those of bastions and groups that there are. */
+export function checkFarResolvers(
+  resolvers: readonly Placed<FarResolver | 'auto'>[],
+  upstreams: readonly string[],
+  problems: Problem[],
+): void {
+  for (const { value, where } of resolvers) {
+    const name = value === 'auto' ? undefined : value.upstream;
+    if (name === undefined || upstreams.includes(name)) continue;
+    const near = suggest(name, upstreams);
+    problems.push({
+      code: 'CONFIG_INVALID',
+      where,
+      message: `found "${name}", which is no bastion or group; allowed: ${upstreams.join(', ') || 'their names'}`,
+      hint: near === undefined ? 'Name one of them.' : `Did you mean ${near}?`,
+    });
+  }
+}
 
 /** A resolver of the namespace, or that resolv.conf names it. */
 const nearResolver: Kind<string> = {
@@ -130,7 +158,7 @@ export const dnsRows: Rows = {
     one: true,
     group: 'DNS',
     description:
-      'Resolvers at the far end for all names that are not local; "auto", which is the same as none, looks for them on the bastion and in its resolv.conf.',
+      'Resolvers at the far end for all names that are not local; "auto", which is the same as none, looks for them on the bastion and in its resolv.conf. Names that rules send to another bastion or group than the first are asked of its own resolvers, NAME=ADDRESS, which are looked for too.',
   },
   'dns.local': {
     key: 'dns.local',

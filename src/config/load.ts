@@ -11,7 +11,7 @@ import type {
   HostConfig,
   RoutingConfig,
 } from './config.ts';
-import { checkFakeRanges } from './dns-settings.ts';
+import { checkFakeRanges, checkFarResolvers } from './dns-settings.ts';
 import { readRuleText } from './file.ts';
 import type { FileItem } from './file.ts';
 import { checkGroups } from './groups.ts';
@@ -195,7 +195,11 @@ class Loader {
         policy: this.#reader.first('groups[].policy', given, path('policy')),
       };
     });
-    if (complete) checkGroups(groups, bastions, this.#reader.problems);
+    if (complete) {
+      checkGroups(groups, bastions, this.#reader.problems);
+      const resolvers = this.#reader.placed('dns.upstream', this.#reader.file.given, 'dns.upstream');
+      checkFarResolvers(resolvers, this.#reader.names, this.#reader.problems);
+    }
     const groupPolicy = this.#reader.first('groups[].policy', undefined);
     return () => ({
       groups: groups.map(({ name, bastions: members, policy }) => ({

@@ -100,6 +100,9 @@ export const DNS_WAITING_MAX_BYTES: number = 4 * MIB;
 /** Resolvers in use at once, of those that applications address; the one used longest ago gives way. */
 export const DNS_RESOLVERS_MAX = 64;
 
+/** Bastions and groups of which the resolver is known at once; the one used longest ago gives way. */
+export const DNS_FAR_ENDS_MAX = 64;
+
 /** Milliseconds that a resolver may take to answer a question that is to show whether it is one. */
 export const DNS_PROBE_DEADLINE_MS: number = 2 * SECOND_MS;
 

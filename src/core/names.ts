@@ -1,3 +1,5 @@
+import type { Endpoint } from './flow.ts';
+
 /** What is known of the names that the application asked for. */
 export interface Names {
   /**
@@ -5,6 +7,12 @@ export interface Names {
    * without the closing dot. None when nobody asked, or the answers have long expired. Cheap: asked once for each flow.
    */
   namesOf(address: string): readonly string[];
+}
+
+/** A resolver of a far end. */
+export interface FarResolver extends Endpoint {
+  /** Name of the bastion or group that it is reached through; undefined: the last resort. */
+  readonly upstream: string | undefined;
 }
 
 /** Addresses that stand for names which only the far end can look up. */

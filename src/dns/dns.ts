@@ -1,32 +1,27 @@
 /** The parts that answer DNS, put together. */
 import type { DatagramCarrier, DatagramReceiver, UdpFlow } from '../core/datagram.ts';
 import type { Dialer } from '../core/dialer.ts';
-import type { Endpoint, Flow } from '../core/flow.ts';
+import type { Flow } from '../core/flow.ts';
 import type { Log } from '../core/log.ts';
 import type { Names } from '../core/names.ts';
 import { FakeAddresses } from './fake.ts';
-import { Far } from './far.ts';
+import { FarEnds } from './far-ends.ts';
+import type { FarEndSettings, Upstreams } from './far-ends.ts';
 import { DnsListener } from './listener.ts';
 import { NamesMap } from './names.ts';
 import { Near } from './near.ts';
 import type { Means } from './own/question.ts';
 import { NetworkPlaces } from './places.ts';
-import { Reach } from './reach.ts';
-import type { AddressPolicy } from './reach.ts';
 import { DnsServer } from './server.ts';
 import type { DnsCounters } from './server.ts';
 import { DnsFlows } from './stream.ts';
 
-export interface DnsSettings {
-  /** Resolvers of the far end; none: they are looked for. */
-  readonly upstream: readonly Endpoint[];
+export interface DnsSettings extends FarEndSettings {
   /** The namespace's own resolvers; none: those of resolv.conf. */
   readonly resolvers: readonly string[];
   /** Domains that are local, and domains that never are. */
   readonly local: readonly string[];
   readonly far: readonly string[];
-  /** Whether IPv6 addresses are given. */
-  readonly aaaa: AddressPolicy;
   /** Port of the listener for what the filter redirects. */
   readonly port: number;
   /** Milliseconds that an answer may be kept beyond its time. */
@@ -43,9 +38,8 @@ export interface DnsOptions {
   readonly networks: readonly string[];
   readonly tun: string;
   readonly sockets: Means;
-  /** The way to the far end. */
-  readonly dialer: () => Dialer | undefined;
-  readonly readFile: (path: string, maxBytes: number) => Promise<Buffer>;
+  /** The ways to the far ends. */
+  readonly upstreams: Upstreams;
   /** Whether a fake address is to stand for a name. */
   readonly isFaked: (name: string) => boolean;
   readonly log: Log;
@@ -58,33 +52,30 @@ const now = (): number => performance.now();
 export class Dns implements DatagramCarrier {
   readonly #names = new NamesMap(now);
   readonly fakes: FakeAddresses;
-  readonly #far: Far;
+  readonly #ends: FarEnds;
   readonly #places: NetworkPlaces;
-  readonly #reach: Reach;
   readonly #server: DnsServer;
   readonly #flows: DnsFlows;
   readonly #listener: DnsListener;
 
   constructor(options: DnsOptions) {
-    const { settings, log, dialer } = options;
+    const { settings, log, upstreams } = options;
     const near = new Near(options.sockets);
-    this.#far = new Far({ dialer, readFile: options.readFile, upstream: settings.upstream, log, now });
+    this.#ends = new FarEnds({ upstreams, settings, log, now });
     this.#places = new NetworkPlaces({
       ...{ near, log, tun: options.tun },
       ...settings,
       networks: options.networks,
       resolvConf: options.resolvConf ?? RESOLV_CONF,
     });
-    this.#reach = new Reach({ dialer, policy: settings.aaaa, log, now });
     const { fake4: range4, fake6: range6, fakeFile: file } = settings;
     this.fakes = new FakeAddresses({ ...{ range4, range6, file, log }, now: () => Date.now() });
     this.#server = new DnsServer({
       ...{ fakes: this.fakes, isFaked: options.isFaked },
       places: this.#places,
       ...{ near, log, now },
-      far: this.#far,
+      ends: this.#ends,
       names: this.#names,
-      families: this.#reach,
       staleMs: settings.stale,
     });
     this.#flows = new DnsFlows(this.#server);
@@ -100,8 +91,8 @@ export class Dns implements DatagramCarrier {
     };
   }
 
-  get counters(): DnsCounters & { resolver: string | undefined } {
-    return { ...this.#server.counters, resolver: this.#far.endpoint?.address };
+  get counters(): DnsCounters & { resolvers: Readonly<Record<string, string>> } {
+    return { ...this.#server.counters, resolvers: this.#ends.resolvers };
   }
 
   /** Listens, and reads what the namespace says of its resolvers. Before the namespace is taken over. */
@@ -112,13 +103,13 @@ export class Dns implements DatagramCarrier {
 
   /** A bastion is there: what is found now need not be looked for when somebody asks. */
   warm(): void {
-    void this.#far.find();
+    this.#ends.warm();
   }
 
+  /** Other settings, or other bastions and groups than before. */
   follow(settings: DnsSettings, networks: readonly string[]): void {
     this.#places.follow({ ...settings, networks });
-    this.#far.use(settings.upstream);
-    this.#reach.use(settings.aaaa);
+    this.#ends.follow(settings);
     this.#server.keepStale(settings.stale);
     this.#server.forget();
   }
@@ -150,9 +141,9 @@ export class Dns implements DatagramCarrier {
     this.#flows.accept(flow);
   }
 
-  /** Tells of what dials by `dialer` show of the far end. */
-  watch(dialer: Dialer): Dialer {
-    return this.#reach.watch(dialer);
+  /** Tells of what dials by `dialer` show of the far end of an upstream. */
+  watch(upstream: string, dialer: Dialer): Dialer {
+    return this.#ends.watch(upstream, dialer);
   }
 
   /** Resolves when fake addresses have been written down. */

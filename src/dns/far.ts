@@ -3,8 +3,6 @@
  * one that is found through the bastion. Each is asked a real question before it is used, and looked for
  * anew when it does not answer any more.
  */
-import { isIP } from 'node:net';
-
 import { formatEndpoint } from '../core/address.ts';
 import type { Dialer } from '../core/dialer.ts';
 import type { Endpoint } from '../core/flow.ts';
@@ -36,6 +34,8 @@ const TYPE_NS = 2;
 const PROBE = makeQuery('.', TYPE_NS);
 
 export interface FarOptions {
+  /** Name of the bastion or group that leads there, for the log. */
+  readonly through: string;
   /** The way to the far end. */
   readonly dialer: () => Dialer | undefined;
   /** Reads a file of the bastion, up to so many bytes. */
@@ -213,20 +213,26 @@ export class Far {
   }
 
   #tell(found: Resolver | undefined, candidates: readonly Candidate[]): void {
-    const { log } = this.#options;
+    const { log, through } = this.#options;
     const tried = candidates.map(({ resolver }) => formatEndpoint(resolver.endpoint));
     const resolver = found === undefined ? undefined : formatEndpoint(found.endpoint);
     if (this.#told === (resolver ?? 'none')) return;
     this.#told = resolver ?? 'none';
     if (resolver !== undefined) {
-      log.info({ resolver, tried }, `names are looked for at the far end by ${resolver}`);
+      log.info(
+        { resolver, tried, through },
+        `names are looked for at the far end by ${resolver}, through ${through}`,
+      );
       return;
     }
     const then =
       this.#upstream.length > 0
         ? 'only local names are known'
         : 'each question goes through the bastion to the resolver that it is addressed to';
-    log.warn({ tried }, `no resolver answers at the far end: ${then}; "dns.upstream" names one`);
+    log.warn(
+      { tried, through },
+      `no resolver answers at the far end of ${through}: ${then}; "dns.upstream" names one`,
+    );
   }
 
   #probe(endpoint: Endpoint): Candidate {
@@ -252,7 +258,9 @@ export class Far {
       const file = await this.#options.readFile('/etc/resolv.conf', RESOLV_CONF_MAX_BYTES);
       const { nameservers } = parseResolvConf(file.toString('latin1'));
       // A zone means a device of the bastion's, which no channel can name.
-      return nameservers.filter((text) => isIP(text) !== 0).map((address) => ({ address, port: DNS_PORT }));
+      return nameservers
+        .filter((text) => !text.includes('%'))
+        .map((address) => ({ address, port: DNS_PORT }));
     } catch (error) {
       this.#options.log.debug(
         { error: (error as Error).message },

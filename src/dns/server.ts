@@ -41,6 +41,23 @@ export interface Places {
   farFor(resolver: string | undefined): string | undefined;
 }
 
+/** What is behind a bastion or group. */
+export interface FarEnd {
+  /** Its name: what one far end answered holds for no other. */
+  readonly upstream: string;
+  readonly far: Far;
+  readonly families: Families;
+  /** Until then nothing newer than what is kept is waited for; by the server's clock. */
+  failingUntil: number;
+}
+
+/** The far ends, of which each name belongs to one. */
+export interface Ends {
+  endOf(name: string): FarEnd;
+  /** Questions that wait get no answer. */
+  close(): void;
+}
+
 /** Which families of addresses are of use to the application. */
 export interface Families {
   /** Whether an answer with these addresses is to be given; `ready` is called in any turn. */
@@ -50,9 +67,8 @@ export interface Families {
 export interface DnsServerOptions {
   readonly places: Places;
   readonly near: Near;
-  readonly far: Far;
+  readonly ends: Ends;
   readonly names: NamesMap;
-  readonly families: Families;
   readonly fakes: FakeAddresses;
   /** Whether a fake address is to stand for a name. */
   readonly isFaked: (name: string) => boolean;
@@ -100,8 +116,6 @@ export class DnsServer {
   readonly #cache: DnsCache;
   readonly #underWay = new Map<string, UnderWay>();
   readonly #counts = { asked: 0, local: 0, far: 0, cached: 0, stale: 0, merged: 0, failed: 0 };
-  /** Until then nothing newer than what is kept is waited for. */
-  #failingUntil = -Infinity;
 
   constructor(options: DnsServerOptions) {
     this.#options = options;
@@ -159,7 +173,7 @@ export class DnsServer {
     for (const { timer } of this.#underWay.values()) clearTimeout(timer);
     this.#underWay.clear();
     this.#options.near.close();
-    this.#options.far.close();
+    this.#options.ends.close();
   }
 
   #answer(waiting: Waiting, question: Question): void {
@@ -194,7 +208,8 @@ export class DnsServer {
   }
 
   #askFar(waiting: Waiting, question: Question): void {
-    const { key } = question;
+    const end = this.#options.ends.endOf(question.name);
+    const key = `${end.upstream}\0${question.key}`;
     const kept = this.#cache.get(key);
     if (kept?.fresh === true) {
       this.#counts.cached++;
@@ -207,7 +222,7 @@ export class DnsServer {
       const entry = this.#underWay.get(key);
       if (entry !== undefined && kept !== undefined) this.#giveAll(entry, kept.wire);
     };
-    if (kept !== undefined && this.#options.now() < this.#failingUntil) {
+    if (kept !== undefined && this.#options.now() < end.failingUntil) {
       this.#counts.stale++;
       stale();
     }
@@ -215,30 +230,35 @@ export class DnsServer {
     if (kept !== undefined) started.timer = setTimeout(stale, DNS_STALE_AFTER_MS);
     const { questionsEnd } = waiting.message;
     const fallback = this.#options.places.farFor(waiting.asked.resolver);
-    this.#options.far.ask(question.wire, questionsEnd, fallback, (answer) => {
+    end.far.ask(question.wire, questionsEnd, fallback, (answer) => {
       const failed = answer === undefined || rcodeOf(answer) === RCODE.serverFailure;
       if (failed) {
-        this.#failingUntil = this.#options.now() + DNS_STALE_PAUSE_MS;
+        end.failingUntil = this.#options.now() + DNS_STALE_PAUSE_MS;
         if (kept !== undefined) this.#counts.stale += started.waiting.length;
         this.#settle(key, started, kept?.wire ?? answer);
         return;
       }
-      this.#failingUntil = -Infinity;
-      this.#keep(question, answer, (wire) => this.#settle(key, started, wire));
+      end.failingUntil = -Infinity;
+      this.#keep(key, end.families, question, answer, (wire) => this.#settle(key, started, wire));
     });
   }
 
   /** Takes an answer of the far end in, and passes on what the application is given of it. */
-  #keep(question: Question, answer: Uint8Array, ready: (wire: Uint8Array) => void): void {
+  #keep(
+    key: string,
+    families: Families,
+    question: Question,
+    answer: Uint8Array,
+    ready: (wire: Uint8Array) => void,
+  ): void {
     const read = readAnswer(answer, question.name);
-    const { families } = this.#options;
     families.useful(question.type, read?.addresses ?? [], (useful) => {
       if (!useful) {
         // Not kept: the far end may have the family at any time.
         ready(answerWith(question, questionEnd(answer), question.type, 0, []));
         return;
       }
-      if (read?.ttl !== undefined) this.#cache.set(question.key, answer, read.ttl);
+      if (read?.ttl !== undefined) this.#cache.set(key, answer, read.ttl);
       if (read !== undefined) this.#options.names.learn(question.name, read.addresses, read.ttl ?? 0);
       ready(answer);
     });

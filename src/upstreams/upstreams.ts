@@ -111,9 +111,11 @@ export class Upstreams {
     });
   }
 
-  /** The first bytes of a file of the server to which the last resort leads. Rejects when it cannot be had. */
-  readFile(path: string, maxBytes: number): Promise<Buffer> {
-    return this.#lastResort.readFile(path, maxBytes);
+  /** The first bytes of a file of a bastion's server, or of one of a group's. Rejects when it cannot be had. */
+  async readFile(name: string, path: string, maxBytes: number): Promise<Buffer> {
+    const upstream = this.#groups.get(name) ?? this.#bastions.get(name)?.succession;
+    if (upstream === undefined) throw new Error(`no bastion or group is named ${name}`);
+    return upstream.readFile(path, maxBytes);
   }
 
   start(): void {

@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import * as fc from 'fast-check';
 import { DNS_FAKE_REUSE_MS } from '../../src/core/limits.ts';
 import { FakeAddresses } from '../../src/dns/fake.ts';
-import { fakeNames } from '../../src/policy/fake-names.ts';
+import { namedRules } from '../../src/policy/named-rules.ts';
 import type { Rule } from '../../src/policy/rule.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'netproxy-fake-'));
@@ -96,27 +96,55 @@ test('a file that cannot be written is told once', async () => {
   assert.equal(warnings.length, 1);
 });
 
+const rule = (names: string[], more: Partial<Rule>): Rule => ({
+  ...{ to: [], ports: [], protocol: undefined, names, uid: [], gid: [], process: [] },
+  ...{ container: [], cgroup: [], via: { kind: 'upstream', upstream: 'a' }, where: '' },
+  ...more,
+});
+const to = (upstream: string): Partial<Rule> => ({ via: { kind: 'upstream', upstream } });
+
 test('the first rule that asks for names and matches says whether an address is fake', () => {
-  const rule = (names: string[], resolve: Rule['resolve']): Rule => ({
-    ...{
-      to: [],
-      ports: [],
-      protocol: undefined,
-      names,
-      uid: [],
-      gid: [],
-      process: [],
-      container: [],
-      cgroup: [],
-    },
-    ...{ via: { kind: 'upstream', upstream: 'a' }, resolve, where: '' },
-  });
-  const fake = fakeNames([
-    rule([], 'real'),
-    rule(['real.x.test'], 'real'),
-    rule(['*.x.test', '/y[0-9]/'], 'fake'),
-    rule(['z.test'], 'real'),
-  ]);
-  const faked = ['a.x.test', 'real.x.test', 'x.test', 'y1', 'z.test'].filter(fake);
+  const rules = namedRules(
+    [
+      rule([], { to: ['10.0.0.0/8'] }),
+      rule(['real.x.test'], { resolve: 'real' }),
+      rule(['*.x.test', '/y[0-9]/'], { resolve: 'fake' }),
+      rule(['z.test'], {}),
+      rule([], {}),
+      rule(['late.test'], { resolve: 'fake' }),
+    ],
+    'last',
+  );
+  const faked = ['a.x.test', 'real.x.test', 'x.test', 'y1', 'z.test', 'late.test'].filter((name) =>
+    rules.isFaked(name),
+  );
   assert.deepEqual(faked, ['a.x.test', 'y1']);
+});
+
+test('a name belongs to the bastion that the first rule on it names, whatever else the rule asks', () => {
+  const rules = [
+    rule([], { ports: [{ first: 25, last: 25 }], ...to('mail') }),
+    rule(['direct.b.test'], { via: { kind: 'direct' } }),
+    rule(['*.b.test'], { uid: [7], ...to('b') }),
+    rule(['r.test'], { via: { kind: 'relay', upstream: 'c' }, protocol: 'udp' }),
+    rule(['r0.test'], { via: { kind: 'relay', upstream: undefined } }),
+    rule([], { protocol: 'udp', via: { kind: 'relay', upstream: 'c' } }),
+  ];
+  const expected = {
+    'x.b.test': 'b',
+    'direct.b.test': 'last',
+    'r.test': 'c',
+    'r0.test': 'last',
+    'other.test': 'last',
+  };
+  const found = (of: readonly Rule[]): Record<string, string> => {
+    const named = namedRules(of, 'last');
+    return Object.fromEntries(Object.keys(expected).map((name) => [name, named.upstreamOf(name)]));
+  };
+  assert.deepEqual(found(rules), expected);
+  for (const all of [
+    rule([], to('all')),
+    rule([], { to: ['0.0.0.0/0', '::/0'], protocol: 'tcp', ...to('all') }),
+  ])
+    assert.deepEqual(found([...rules, all]), { ...expected, 'other.test': 'all' });
 });

@@ -16,24 +16,29 @@ import {
 import { readAnswer } from '../../src/dns/answer.ts';
 import { DnsCache } from '../../src/dns/cache.ts';
 import { FakeAddresses } from '../../src/dns/fake.ts';
-import type { Far } from '../../src/dns/far.ts';
 import { parse } from '../../src/dns/message.ts';
 import { NamesMap } from '../../src/dns/names.ts';
 import type { Near } from '../../src/dns/near.ts';
 import { readQuestion } from '../../src/dns/question.ts';
 import type { Done } from '../../src/dns/resolver.ts';
 import { DnsServer } from '../../src/dns/server.ts';
+import type { FarEnd } from '../../src/dns/server.ts';
 
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 const FAKE = { range4: '198.19.0.0/16', range6: 'fd6e:7072:0:1::/112' };
 let now = 0;
+/** Upstreams that names belong to, where it is not "one". */
+const owner = new Map<string, string>();
 beforeEach(() => {
   now = 1000;
+  owner.clear();
   mock.timers.enable({ apis: ['setTimeout'] });
 });
 afterEach(() => mock.timers.reset());
 
 interface Question {
+  /** The upstream whose far end was asked. */
+  readonly upstream?: string;
   readonly wire: Uint8Array;
   readonly done: Done;
 }
@@ -47,6 +52,16 @@ function make({ useful = true } = {}): {
 } {
   const [far, near]: Question[][] = [[], []];
   const names = new NamesMap(() => now);
+  const endOf = (upstream: string): FarEnd => ({
+    upstream,
+    far: {
+      ask: (wire: Uint8Array, _end: number, _fallback: unknown, done: Done) =>
+        void far!.push({ upstream, wire, done }),
+    } as unknown as FarEnd['far'],
+    families: { useful: (_type, _addresses, ready) => ready(useful) },
+    failingUntil: -Infinity,
+  });
+  const ends = new Map(['one', 'two'].map((upstream) => [upstream, endOf(upstream)]));
   const server = new DnsServer({
     places: {
       sideOf: (name) => (name === 'localhost' ? 'self' : name.includes('.') ? 'far' : 'local'),
@@ -58,14 +73,10 @@ function make({ useful = true } = {}): {
         void near!.push({ wire, done }),
       close() {},
     } as unknown as Near,
-    far: {
-      ask: (wire: Uint8Array, _end: number, _fallback: unknown, done: Done) => void far!.push({ wire, done }),
-      close() {},
-    } as unknown as Far,
+    ends: { endOf: (name) => ends.get(owner.get(name) ?? 'one')!, close() {} },
     names,
     fakes: new FakeAddresses({ ...FAKE, file: undefined, log, now: () => now }),
     isFaked: (name) => name.endsWith('.fake.test'),
-    families: { useful: (_type, _addresses, ready) => ready(useful) },
     log,
     staleMs: 3_600_000,
     now: () => now,
@@ -197,6 +208,43 @@ test('a stale answer is given when no newer one comes in time, and at once while
   assert.equal(server.counters.waiting, 0);
 });
 
+test('what one far end answered is given for no other, and neither is that it fails', () => {
+  const { server, far } = make();
+  const given = (): string => (read(ask(server, 'name.test')).answers![0] as { data: string }).data;
+  ask(server, 'name.test');
+  far[0]!.done(says(far[0]!, 0, [a('name.test', 10, '192.0.2.1')]));
+  owner.set('name.test', 'two');
+  ask(server, 'name.test');
+  far[1]!.done(says(far[1]!, 0, [a('name.test', 60, '192.0.2.2')]));
+  assert.deepEqual(
+    far.map(({ upstream }) => upstream),
+    ['one', 'two'],
+  );
+  assert.equal(given(), '192.0.2.2');
+  owner.clear();
+  assert.equal(given(), '192.0.2.1');
+  now += 11_000;
+  ask(server, 'name.test');
+  far[2]!.done(undefined);
+  assert.equal(given(), '192.0.2.1', 'stale, at once: "one" fails');
+  owner.set('name.test', 'two');
+  now += 50_000;
+  const waits = ask(server, 'name.test');
+  assert.equal(waits.length, 0, '"two" is asked first');
+  assert.equal(far.at(-1)!.upstream, 'two');
+});
+
+test('the same question for two far ends at the same time is asked of both', () => {
+  const { server, far } = make();
+  const first = ask(server, 'name.test');
+  owner.set('name.test', 'two');
+  const second = ask(server, 'name.test');
+  far[1]!.done(says(far[1]!, 0, [a('name.test', 60, '192.0.2.2')]));
+  assert.deepEqual([first.length, second.length], [0, 1]);
+  far[0]!.done(says(far[0]!, 0, [a('name.test', 60, '192.0.2.1')]));
+  assert.equal((read(first).answers![0] as { data: string }).data, '192.0.2.1');
+});
+
 test('without a stale answer a failure is SERVFAIL', () => {
   const { server, far } = make();
   const asked = ask(server, 'name.test');
@@ -322,7 +370,8 @@ test('the names of one address are bounded, and those of all', () => {
   for (let i = 0; i < 3 * DNS_NAMES_OF_ADDRESS_MAX; i++) names.learn(`${i}.test`, ['192.0.2.5'], 60);
   assert.equal(names.size, DNS_NAMES_OF_ADDRESS_MAX);
   assert.equal(names.namesOf('192.0.2.5')[0], `${3 * DNS_NAMES_OF_ADDRESS_MAX - 1}.test`);
-  for (let i = 0; i < DNS_NAMES_MAX; i++) names.learn('many.test', [`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`], 60);
+  for (let i = 0; i < DNS_NAMES_MAX; i++)
+    names.learn('many.test', [`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`], 60);
   assert.equal(names.size, DNS_NAMES_MAX);
   assert.deepEqual(names.namesOf('192.0.2.5'), [], 'the address that was told longest ago went first');
 });

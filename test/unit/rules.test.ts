@@ -78,7 +78,11 @@ describe('a rule asks for', () => {
       { names: ['/^n[0-9]{1,3}\\.example$/'], via: 'c' },
     );
     const found = (name: string | undefined): string =>
-      where(decide(rules, flow('192.0.2.1', 443), { names: { namesOf: () => (name === undefined ? [] : [name]) } }));
+      where(
+        decide(rules, flow('192.0.2.1', 443), {
+          names: { namesOf: () => (name === undefined ? [] : [name]) },
+        }),
+      );
     const expected: Record<string, string> = {
       'db.example': 'f:0',
       'xdb.example': 'built-in',
