@@ -106,3 +106,26 @@ groups:
   assert.equal(told.length, expected.length, told.join('\n'));
   for (const [index, pattern] of expected.entries()) assert.match(told[index]!, pattern);
 });
+
+test('resolvers of the far end may be those of a bastion or group, which has to be there', async () => {
+  const file = `bastions: [{ name: a, host: h, user: u, identityFile: /key, knownHostsFile: /hosts }]
+groups: [{ name: g, bastions: [a] }]
+`;
+  const loaded = await load({
+    file: `${file}dns: { upstream: [10.0.0.2, "a=10.0.0.3:5353", "g=2001:db8::1"] }`,
+  });
+  assert.deepEqual(loaded.config.dns.upstream, [
+    { upstream: undefined, address: '10.0.0.2', port: 53 },
+    { upstream: 'a', address: '10.0.0.3', port: 5353 },
+    { upstream: 'g', address: '2001:db8::1', port: 53 },
+  ]);
+  assert.match(JSON.stringify(describeConfig(loaded)), /g=\[2001:db8::1\]:53/);
+  const problems = await problemsOf({ file: `${file}dns: { upstream: ["office=10.0.0.2", "a=b"] }` });
+  assert.deepEqual(
+    problems.map(({ where, message }) => [where, message.split(';')[0]]),
+    [
+      ['/c.yaml:3:38 dns.upstream[1]', 'found "a=b": not an address'],
+      ['/c.yaml:3:19 dns.upstream[0]', 'found "office", which is no bastion or group'],
+    ],
+  );
+});
