@@ -4,15 +4,14 @@
  */
 import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
-import { Health } from './control/health.ts';
+import { Operations } from './control/operations.ts';
 import { Readiness } from './control/readiness.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
-import { ControlServer } from './control/server.ts';
-import { socketPaths } from './control/socket-path.ts';
 import { parseDestination } from './core/destination.ts';
 import type { Dialer } from './core/dialer.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
 import { HeldAddresses } from './core/held-addresses.ts';
+import { quietLog } from './core/log.ts';
 import { OwnSockets } from './core/own-sockets.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
@@ -35,7 +34,7 @@ import { Keeper } from './netns/keeper.ts';
 import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
-import { SocketOwners } from './owner/owners.ts';
+import { ownerShown, SocketOwners } from './owner/owners.ts';
 import { LoopGuard } from './policy/loop.ts';
 import { asksForProcess } from './policy/rule.ts';
 import { kernelRules } from './policy/kernel.ts';
@@ -105,6 +104,8 @@ async function run(
     },
   });
   const owners = new SocketOwners({ native, device: config.tun.name, log });
+  // Of which nobody is to be warned: nothing depends on it.
+  const shownOwners = new SocketOwners({ native, device: config.tun.name, log: quietLog(log) });
   const facts = { names: dns.names, owners };
   const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, facts);
   let rules = policyOf(config);
@@ -112,15 +113,27 @@ async function run(
   const policy = new LoopGuard(guarded, (flow) => own.has(flow), log);
   const watched = { get: (name: string) => watchedDialer(name, dialers.get(name), dns) };
   const carriers = { upstreams: watched, direct };
-  const forwarder = new Forwarder({ policy, ...carriers, dns, log, now: () => performance.now() });
-  const ping = new Ping(policyDialer(policy, carriers));
   const now = (): number => performance.now();
+  const operations = new Operations({
+    ...{ config, log, recent: io.recent, version: io.version, now },
+    nameOf: (address) => dns.names.nameOf(address),
+    ownerOf: (tuple) => ownerShown(shownOwners.ownerOf(tuple), config.rules.some(asksForProcess)),
+    told: {
+      upstreams: () => upstreams.states,
+      farEnd: () => dns.farEnd,
+      leaked: async () => (await keeper.counts())?.leaked,
+      config: () => source.describe(),
+    },
+  });
+  const { flows } = operations;
+  const forwarder = new Forwarder({ policy, ...carriers, dns, flows, now });
+  const ping = new Ping(policyDialer(policy, carriers));
   const relay = new Relays({
     ...{ upstreams: dialers, log, now },
     pingOtherwise: (request) => ping.accept(request),
   });
   const directUdp = new DirectUdp({ native, mark: FWMARK, own });
-  const udp = new UdpForwarder({ policy, carriers: { dns, relay, direct: directUdp }, log, now });
+  const udp = new UdpForwarder({ policy, carriers: { dns, relay, direct: directUdp }, flows, now });
   const pings = new PingForwarder({ policy, relay, ping });
   const device = openTun(native, config.tun.name);
   const lost = Promise.withResolvers<never>();
@@ -139,29 +152,13 @@ async function run(
     else stop.addEventListener('abort', () => resolve(), { once: true });
   });
 
-  const health = new Health(now);
   let { readyTarget } = config;
   const readiness = new Readiness({
-    health,
+    health: operations.health,
     bastions: () => upstreams.states,
     dialer: () => dialers.get(upstreams.lastResort),
     target: () => readyTarget,
   });
-  const control = new ControlServer(
-    {
-      health,
-      status: async () => ({
-        version: io.version,
-        uptimeSeconds: Math.round((now() - started) / 1000),
-        ready: health.ready,
-        conditions: health.conditions(),
-        bastions: upstreams.states,
-        flows: engine.flows,
-        leakedPackets: (await keeper.counts())?.leaked,
-      }),
-    },
-    log,
-  );
 
   // For a person or a test that asks a running netproxy what it holds.
   const tellState = (): void => {
@@ -204,6 +201,7 @@ async function run(
         const { steps, direct } = await keeper.follow(hostInput(next, device.name));
         log.info({ steps: steps.length, networks: direct }, 'the namespace follows the new settings');
       }
+      operations.follow(next);
       io.logLevel(next.log.level);
       onExit = next.onExit;
     },
@@ -216,8 +214,7 @@ async function run(
     held.listen(() => dns.networksChanged());
     upstreams.start();
     reload.start();
-    await control.listen(await socketPaths(config.control.socket));
-    if (config.control.listen !== undefined) await control.listenTcp(config.control.listen);
+    await operations.listen();
     readiness.start();
     const taken = await keeper.start();
     log.info(
@@ -250,7 +247,7 @@ async function run(
     process.off('SIGUSR2', tellState);
     reload.stop();
     readiness.stop();
-    await control.close();
+    await operations.close();
     engine.abortAll();
     udp.close();
     relay.close();

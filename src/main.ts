@@ -2,7 +2,7 @@
 /** The process: gives the command line to `cli`, and the exit code back. */
 import { readFileSync } from 'node:fs';
 import { dispatch } from './cli/dispatch.ts';
-import type { Output } from './cli/dispatch.ts';
+import type { Output } from './cli/output.ts';
 import { stopOnSignals } from './cli/signals.ts';
 
 function output(stream: NodeJS.WriteStream): Output {
@@ -10,7 +10,13 @@ function output(stream: NodeJS.WriteStream): Output {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
-  return { terminal: stream.isTTY, write: (text) => void stream.write(text) };
+  return {
+    terminal: stream.isTTY,
+    get columns() {
+      return stream.isTTY ? stream.columns : undefined;
+    },
+    write: (text) => void stream.write(text),
+  };
 }
 
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {

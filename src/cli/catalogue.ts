@@ -1,6 +1,10 @@
 /** The commands: what the help, completion and the parser know of each. */
 import { SETTINGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
+import type { CommandInfo } from './command-info.ts';
+import { OPERATOR_COMMANDS } from './operator-commands.ts';
+
+export type { CommandInfo, Parameter } from './command-info.ts';
 
 /** In the order of the help. */
 export const COMMAND_NAMES = [
@@ -13,46 +17,12 @@ export const COMMAND_NAMES = [
   'keyscan',
   'status',
   'wait',
+  'connections',
   'help',
   'completion',
 ] as const;
 
 export type CommandName = (typeof COMMAND_NAMES)[number];
-
-/** A flag that takes a value and is no setting. */
-export interface Parameter {
-  readonly long: string;
-  readonly placeholder: string;
-  /** The words that a shell may offer, when there are few. */
-  readonly words?: readonly string[];
-  readonly about: string;
-}
-
-export interface CommandInfo {
-  /** One line for the list of commands. */
-  readonly summary: string;
-  /** What stands after the name in the usage line. */
-  readonly operands: string;
-  /** The words an operand may be; absent when the command takes none. */
-  readonly words?: readonly string[];
-  /** It takes any number of operands, at least one. */
-  readonly many?: true;
-  /** It takes at most one operand, which may be any text. */
-  readonly free?: true;
-  /** Settings that it takes as flags, in order. */
-  readonly settings: readonly SettingId[];
-  /** Flags that are no settings and take no value, beside those of every command, and what each does. */
-  readonly switches?: readonly (readonly [long: string, about: string])[];
-  /** Flags that are no settings and take a value. */
-  readonly parameters?: readonly Parameter[];
-  /** It has output that scripts read, hence `--json`. */
-  readonly json: boolean;
-  /** What it does, in whole sentences. */
-  readonly about: string;
-  readonly examples: readonly string[];
-  /** Exit codes, beside those of every command. */
-  readonly exits: readonly (readonly [code: number, meaning: string])[];
-}
 
 const allFlags: readonly SettingId[] = [...SETTINGS]
   .filter(([, row]) => row.flag !== undefined)
@@ -181,29 +151,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       [1, 'one of the servers did not answer; the keys of the others were printed'],
     ],
   },
-  status: {
-    summary: 'show what the netproxy of this network namespace is doing',
-    operands: '',
-    settings: ['control.socket'],
-    json: true,
-    about:
-      'Asks the running netproxy by its control socket: whether it is ready and if not why, its bastions, how many ' +
-      'connections it carries, and how many packets were kept from leaving.',
-    examples: ['netproxy status', 'docker exec netproxy netproxy status --json'],
-    exits: [[0, 'it answered']],
-  },
-  wait: {
-    summary: 'wait until the netproxy of this network namespace is ready',
-    operands: '[DURATION]',
-    free: true,
-    settings: ['control.socket'],
-    json: true,
-    about:
-      'Returns when the namespace is taken over, a bastion is connected and has opened a channel; fails after ' +
-      'DURATION (60s) with the condition that does not hold. netproxy need not have been started yet.',
-    examples: ['netproxy wait', 'netproxy wait 10s && npm test'],
-    exits: [[0, 'netproxy is ready']],
-  },
+  ...OPERATOR_COMMANDS,
   help: {
     summary: 'explain a command',
     operands: '[COMMAND]',

@@ -3,11 +3,14 @@ import type { JudgedBastion } from '../config/load.ts';
 import type { ConfigSource } from '../control/reload.ts';
 import type { Problem } from '../core/errors.ts';
 import type { Finding } from '../core/finding.ts';
-import type { Log } from '../core/log.ts';
+import type { LeveledLog } from '../core/logger.ts';
+import type { RecentLines } from '../core/recent-lines.ts';
 
 /** What a command may use of the process. */
 export interface Io {
-  readonly log: Log;
+  readonly log: LeveledLog;
+  /** The last lines of that log. */
+  readonly recent: RecentLines;
   /** From now on what is less severe is not logged. */
   logLevel(level: LogConfig['level']): void;
   /** Writes to stdout, the command's own output. `text` ends with a newline. */

@@ -3,9 +3,11 @@ import type { Environment } from '../config/environment.ts';
 import { loadConfig, loadHostConfig, loadRouting, placed } from '../config/load.ts';
 import type { JudgedBastion, Loaded } from '../config/load.ts';
 import type { HostConfig, LogConfig } from '../config/config.ts';
+import { describeConfig } from '../config/describe.ts';
 import { setting } from '../config/settings.ts';
 import { NetproxyError, ProblemsError } from '../core/errors.ts';
 import { createLogger } from '../core/logger.ts';
+import { RecentLines } from '../core/recent-lines.ts';
 import { parseArguments } from './arguments.ts';
 import type { Arguments } from './arguments.ts';
 import type { CommandName } from './catalogue.ts';
@@ -18,18 +20,13 @@ import { keyscan, keyscanInput } from './keyscan.ts';
 import { admit, doctor } from './doctor.ts';
 import { plan } from './plan.ts';
 import { release } from './release.ts';
-import { askedInput } from './asked.ts';
+import { operate } from './operate.ts';
+import { OPERATOR_COMMANDS } from './operator-commands.ts';
+import type { OperatorCommand } from './operator-commands.ts';
 import { report } from './report.ts';
-import { status } from './status.ts';
-import { wait } from './wait.ts';
 import { run } from './run.ts';
+import type { Output } from './output.ts';
 import { paint, wantsColour } from './style.ts';
-
-/** A stream that text is written to. */
-export interface Output {
-  readonly terminal: boolean;
-  write(text: string): void;
-}
 
 /** The process, as far as the command line needs it. */
 export interface Shell {
@@ -49,7 +46,7 @@ export interface Shell {
 /** Does what the command line says and gives the exit code of the process. Never throws. */
 export async function dispatch(shell: Shell): Promise<number> {
   const args = parseArguments(shell.argv);
-  let log: LogConfig | undefined;
+  let log: Pick<LogConfig, 'level' | 'format'> | undefined;
   const tell = (error: unknown): number => {
     const effective = log ?? earlyLog(shell, args);
     const { text, exitCode } = report(error, {
@@ -103,11 +100,9 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     await keyscan(input, await shell.loadCommands(), { json: args.json, print });
     return 0;
   }
-  if (command === 'status' || command === 'wait') {
-    const asked = askedInput(args, shell.environment);
-    const write = (text: string): void => shell.stdout.write(text);
-    await (command === 'wait' ? wait(asked, write) : status({ ...asked, paint: colour }, write));
-    return 0;
+  if (command in OPERATOR_COMMANDS) {
+    const asking = { args, environment: shell.environment, paint: colour, stop: () => shell.stopOnSignals() };
+    return operate(command as OperatorCommand, { ...asking, stdout: shell.stdout });
   }
   const files = new Set<string>();
   const sources = {
@@ -135,6 +130,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
             return full.config;
           },
           place: (error) => located(error, full.origins),
+          describe: () => describeConfig(full),
         });
       }
       await check(full, commands, io);
@@ -193,12 +189,14 @@ async function prepare(
   const stop = shell.stopOnSignals();
   const { terminal } = shell.stderr;
   const colour = wantsColour(terminal, shell.environment);
+  const recent = new RecentLines();
   const [log, commands] = await Promise.all([
-    createLogger({ ...config.log, terminal, colour }),
+    createLogger({ ...config.log, terminal, colour, recent }),
     shell.loadCommands(),
   ]);
   const io: Io = {
     log,
+    recent,
     stop,
     version: shell.version,
     json: args.json,
@@ -211,7 +209,7 @@ async function prepare(
 }
 
 /** How errors are told before, or when, the configuration cannot be had: by flags and environment alone. */
-function earlyLog({ environment }: Shell, { flags }: Arguments): LogConfig {
+function earlyLog({ environment }: Shell, { flags }: Arguments): Pick<LogConfig, 'level' | 'format'> {
   const early = <V extends string>(id: 'log.level' | 'log.format', fallback: V): V => {
     const { env, kind } = setting(id);
     const text = flags.get(id)?.[0]?.text ?? (env === undefined ? undefined : environment[env]);

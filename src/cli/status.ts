@@ -1,4 +1,4 @@
-import { ask } from '../control/client.ts';
+import { askJson } from '../control/client.ts';
 import type { ToldCondition } from '../control/health.ts';
 import type { Paint } from './style.ts';
 
@@ -26,8 +26,8 @@ export async function status(
   options: { readonly socket: string | undefined; readonly json: boolean; readonly paint: Paint },
   print: (text: string) => void,
 ): Promise<void> {
-  const { body } = await ask('/v1/status', options.socket);
-  print(options.json ? `${JSON.stringify(body)}\n` : `${describe(body as Status, options.paint)}\n`);
+  const told = await askJson<Status>({ path: '/v1/status' }, options.socket);
+  print(options.json ? `${JSON.stringify(told)}\n` : `${describe(told, options.paint)}\n`);
 }
 
 function describe(told: Status, paint: Paint): string {

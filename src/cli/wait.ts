@@ -14,10 +14,10 @@ export async function wait(
   for (;;) {
     const over = performance.now() >= deadline;
     try {
-      const { status, body } = await ask('/readyz', options.socket);
-      const { conditions } = body as { conditions: readonly ToldCondition[] };
+      const { status, text } = await ask({ path: '/readyz' }, options.socket);
+      const { conditions } = JSON.parse(text) as { conditions: readonly ToldCondition[] };
       if (status === 200) {
-        print(options.json ? `${JSON.stringify(body)}\n` : 'netproxy is ready\n');
+        print(options.json ? text : 'netproxy is ready\n');
         return;
       }
       if (over) {

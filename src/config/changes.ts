@@ -48,6 +48,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 /** The setting that a path stands for. */
 function named(path: string): string {
   if (/^rules\b/.test(path)) return 'rules';
+  if (path === 'control.token') return 'control.tokenFile';
   const [, bastion, part] = /^(bastions\[\d+\])\.credentials\.(\w+)/.exec(path) ?? [];
   if (bastion !== undefined && part !== undefined) return `${bastion}.${FILES[part] ?? part}`;
   return /^bastions\[\d+\]$/.test(path) ? path : path.replace(/\[\d+\]$/, '');

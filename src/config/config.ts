@@ -146,13 +146,18 @@ export interface DnsConfig {
 export interface ControlConfig {
   /** Path; undefined for the usual places. */
   readonly socket: string | undefined;
-  /** Where health is served by TCP. */
+  /** Where health and metrics are served by TCP. */
   readonly listen: Endpoint | undefined;
+  readonly tokenFile: string | undefined;
+  /** What the rest is served for by TCP; undefined also where nothing but the host counts. */
+  readonly token: Secret<string> | undefined;
 }
 
 export interface LogConfig {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   readonly format: 'auto' | 'human' | 'json';
+  /** Those that are logged at `info`. */
+  readonly flows: 'all' | 'failed' | 'none';
 }
 
 /** What tells where a flow goes: all that `explain` needs, but no key. */

@@ -7,6 +7,7 @@ import type { Setting } from './settings.ts';
 export interface ControlSettingValues {
   'control.socket': string;
   'control.listen': Endpoint;
+  'control.tokenFile': string;
   readyTarget: Endpoint;
 }
 
@@ -28,7 +29,18 @@ export const controlRows: Rows = {
     env: 'NETPROXY_CONTROL_LISTEN',
     kind: kind.endpoint,
     group: 'Control',
-    description: 'Address and port at which health is served by TCP too, for the probes of an orchestrator.',
+    description:
+      'Address and port at which health and metrics are served by TCP too, for probes and Prometheus; the rest only with a token.',
+  },
+  'control.tokenFile': {
+    key: 'control.tokenFile',
+    flag: 'control-token-file',
+    env: 'NETPROXY_CONTROL_TOKEN_FILE',
+    kind: kind.file,
+    secret: true,
+    group: 'Control',
+    description:
+      'File whose first line is a token of at least 16 characters; with "authorization: Bearer TOKEN", all that the socket serves is served by TCP too.',
   },
   readyTarget: {
     key: 'readyTarget',

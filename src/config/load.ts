@@ -11,6 +11,7 @@ import type {
   HostConfig,
   RoutingConfig,
 } from './config.ts';
+import { readToken, withToken } from './control-token.ts';
 import { checkFakeRanges, checkFarResolvers } from './dns-settings.ts';
 import { readRuleText } from './file.ts';
 import type { FileItem } from './file.ts';
@@ -54,13 +55,13 @@ export async function loadConfig(sources: Sources): Promise<Loaded<Config>> {
   const read = await loader.bastions(true);
   const groups = loader.groups(true);
   const rules = await loader.rules(true);
+  const token = loader.token();
   await loader.judge(read);
   const make = (): Config => ({
     bastions: read.bastions as Config['bastions'],
     sshConfig: read.sshConfig,
     ...groups(),
-    ...host(),
-    rules: rules(),
+    ...withToken({ ...host(), rules: rules() }, token),
   });
   const loaded = loader.finish(make, read.warnings);
   return { ...loaded, warnings: [...read.warnings, ...ruleWarnings(loaded.config.rules)] };
@@ -153,9 +154,14 @@ class Loader {
       watch: value('watch') === 'true',
       user: value('user'),
       seccomp: value('seccomp') === 'on',
-      control: { socket: value('control.socket'), listen: value('control.listen') },
+      control: {
+        socket: value('control.socket'),
+        listen: value('control.listen'),
+        tokenFile: value('control.tokenFile'),
+        token: undefined,
+      },
       readyTarget: value('readyTarget'),
-      log: { level: value('log.level'), format: value('log.format') },
+      log: { level: value('log.level'), format: value('log.format'), flows: value('log.flows') },
     };
     checkFakeRanges(
       [
@@ -225,6 +231,11 @@ class Loader {
     }
     const names = complete ? this.#reader.names : undefined;
     return readRules(items, names, this.#reader.problems, this.#reader.origins);
+  }
+
+  /** That of the control interface. */
+  token(): ReturnType<typeof readToken> {
+    return readToken(this.#reader);
   }
 
   /** When something is wrong already, the parts are asked at once what else is. */

@@ -10,6 +10,7 @@ export interface ProcessSettingValues {
   seccomp: 'on' | 'off';
   'log.level': LogConfig['level'];
   'log.format': LogConfig['format'];
+  'log.flows': LogConfig['flows'];
 }
 
 type Rows = { readonly [I in keyof ProcessSettingValues]: Setting<ProcessSettingValues[I]> };
@@ -53,5 +54,15 @@ export const processRows: Rows = {
     group: 'Logging',
     description:
       'Form of the log on stderr; "auto" is "human" on a terminal and "json" elsewhere. "json" holds for errors too.',
+  },
+  'log.flows': {
+    key: 'log.flows',
+    flag: 'log-flows',
+    env: 'NETPROXY_LOG_FLOWS',
+    kind: kind.oneOf('all', 'failed', 'none'),
+    default: 'failed',
+    group: 'Logging',
+    description:
+      'Which flows have a line in the log at the level "info" when they are over; "failed" are connects that were rejected or dropped. The others have one at "debug"; "netproxy logs" shows all.',
   },
 };

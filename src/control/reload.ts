@@ -1,5 +1,6 @@
 import { changes } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
+import type { Described } from '../config/describe.ts';
 import { FileWatch } from '../config/watch.ts';
 import { NetproxyError, ProblemsError } from '../core/errors.ts';
 import type { Problem } from '../core/errors.ts';
@@ -11,6 +12,8 @@ export interface ConfigSource {
   read(): Promise<Config>;
   /** The same problems, with the places that the last configuration read came from. */
   place(error: ProblemsError): ProblemsError;
+  /** The settings of the last configuration read, with where each came from; without secrets. */
+  describe(): readonly Described[];
   /** Every file that the last reading looked at. */
   readonly files: ReadonlySet<string>;
 }
@@ -26,7 +29,8 @@ export interface ReloadOptions {
 }
 
 /** Settings that hold for the life of the process. */
-const NEEDS_RESTART = /^(tun\.|control\.|layers\b|dns\.(port|fake)|log\.format$|user$|seccomp$)/;
+const NEEDS_RESTART =
+  /^(tun\.|control\.(socket|listen)|layers\b|dns\.(port|fake)|log\.format$|user$|seccomp$)/;
 
 /**
  * Reads the configuration, and all files that it names, again on SIGHUP and when one of them changes.

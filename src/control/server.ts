@@ -1,13 +1,9 @@
 /**
- * The control interface: HTTP on a socket in the file system, whose permissions say who may ask. Health is
- * also served on TCP when a port is given, since probes of an orchestrator come by the network; nothing else is,
- * because the application shares the loopback.
- *
- *   GET /livez     200 while the process answers
- *   GET /readyz    200 or 503, and each condition with its reason and age
- *   GET /healthz   the same as /readyz
- *   GET /v1/status (socket only) what `netproxy status` shows
+ * The control interface: HTTP on a socket in the file system, whose permissions say who may ask (routes.ts has
+ * what for). By TCP, when a port is given, there are health and metrics for whoever reaches it, since the
+ * application shares the loopback; the rest takes a token.
  */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
@@ -16,58 +12,38 @@ import { dirname } from 'node:path';
 import { formatEndpoint } from '../core/address.ts';
 import { NetproxyError } from '../core/errors.ts';
 import type { Endpoint } from '../core/flow.ts';
-import { CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_DEADLINE_MS } from '../core/limits.ts';
+import { CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_DEADLINE_MS, FOLLOWER_BYTES } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
-import type { Health } from './health.ts';
+import type { Secret } from '../core/secret.ts';
+import { routesOf } from './routes.ts';
+import type { Answer, Route, Shown } from './routes.ts';
 
 // `import` reads every export of node:http, WebSocket among them, which loads a whole HTTP client: 15 MB.
 const { createServer } = process.getBuiltinModule('node:http');
 
-/** What the interface shows, declared here so that it can reach for no more. */
-export interface Shown {
-  readonly health: Health;
-  status(): Promise<object>;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly body: object;
-}
-
-type Route = () => Answer | Promise<Answer>;
-
 /** Owner and group may ask; what is more than health concerns who operates netproxy, not the application. */
 const SOCKET_MODE = 0o660;
 
-const OK = 200;
+const UNAUTHORIZED = 401;
 const NOT_FOUND = 404;
 const WRONG_METHOD = 405;
 const FAILED = 500;
-const UNAVAILABLE = 503;
 
 export class ControlServer {
-  readonly #health: ReadonlyMap<string, Route>;
-  readonly #all: ReadonlyMap<string, Route>;
+  readonly #routes: readonly Route[];
   readonly #log: Log;
   readonly #servers: Server[] = [];
+  #token: Secret<string> | undefined;
   #socket: string | undefined;
 
   constructor(shown: Shown, log: Log) {
-    const { health } = shown;
     this.#log = log;
-    const readiness = (): Answer => ({
-      status: health.ready ? OK : UNAVAILABLE,
-      body: { ready: health.ready, conditions: health.conditions() },
-    });
-    this.#health = new Map<string, Route>([
-      ['/livez', () => ({ status: OK, body: { live: true } })],
-      ['/readyz', readiness],
-      ['/healthz', readiness],
-    ]);
-    this.#all = new Map<string, Route>([
-      ...this.#health,
-      ['/v1/status', async () => ({ status: OK, body: await shown.status() })],
-    ]);
+    this.#routes = routesOf(shown);
+  }
+
+  /** What is not open to everybody by TCP is served for this token; without one, not at all. */
+  useToken(token: Secret<string> | undefined): void {
+    this.#token = token;
   }
 
   /** Path of the socket, once there is one. */
@@ -86,7 +62,7 @@ export class ControlServer {
         await mkdir(dirname(path), { recursive: true });
         if (await answers(path)) throw new Error('another netproxy of this network namespace listens there');
         await rm(path, { force: true });
-        await this.#start(this.#all, { path });
+        await this.#start({ path }, () => 'all');
         await chmod(path, SOCKET_MODE);
         this.#socket = path;
         return;
@@ -100,19 +76,15 @@ export class ControlServer {
     );
   }
 
-  /** Serves health on TCP too. Throws CONTROL_UNAVAILABLE. */
+  /** Serves by TCP too. Throws CONTROL_UNAVAILABLE. */
   async listenTcp({ address, port }: Endpoint): Promise<void> {
     try {
-      await this.#start(this.#health, { host: address, port });
+      await this.#start({ host: address, port }, (request) => this.#allowed(request));
     } catch (error) {
       const at = formatEndpoint({ address, port });
-      throw new NetproxyError(
-        'CONTROL_UNAVAILABLE',
-        `listening for probes at ${at}: ${(error as Error).message}`,
-        {
-          cause: error,
-        },
-      );
+      throw new NetproxyError('CONTROL_UNAVAILABLE', `listening at ${at}: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
   }
 
@@ -128,11 +100,11 @@ export class ControlServer {
   }
 
   #start(
-    routes: ReadonlyMap<string, Route>,
     where: { path: string } | { host: string; port: number },
+    allowed: (request: IncomingMessage) => Allowed,
   ): Promise<void> {
     const server = createServer({ requestTimeout: CONTROL_REQUEST_DEADLINE_MS }, (request, response) => {
-      void this.#answer(routes, request, response);
+      void this.#answer(request, response, allowed(request));
     });
     server.maxConnections = CONTROL_CONNECTIONS_MAX;
     // Whoever asks does not keep a process alive that has nothing else to do.
@@ -148,35 +120,77 @@ export class ControlServer {
     });
   }
 
-  async #answer(
-    routes: ReadonlyMap<string, Route>,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<void> {
-    const [path = ''] = (request.url ?? '').split('?');
-    const route = routes.get(path);
-    const head = request.method === 'HEAD';
-    let answer: Answer;
-    if (route === undefined)
-      answer = { status: NOT_FOUND, body: { error: `there is no ${path}`, paths: [...routes.keys()] } };
-    else if (request.method !== 'GET' && !head)
-      answer = { status: WRONG_METHOD, body: { error: 'only GET' } };
-    else {
-      try {
-        answer = await route();
-      } catch (error) {
-        answer = { status: FAILED, body: { error: (error as Error).message } };
-      }
-    }
-    const text = `${JSON.stringify(answer.body)}\n`;
+  #allowed(request: IncomingMessage): Allowed {
+    if (this.#token === undefined) return 'open';
+    const given = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    return given !== undefined && same(given, this.#token.reveal()) ? 'all' : 'open, and all with a token';
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse, allowed: Allowed): Promise<void> {
+    const answer = await this.#find(request, allowed);
+    const text = typeof answer.body === 'string' ? answer.body : `${JSON.stringify(answer.body)}\n`;
     response.writeHead(answer.status, {
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(text),
+      'content-type': answer.contentType ?? 'application/json',
+      ...(answer.follow === undefined ? { 'content-length': Buffer.byteLength(text) } : {}),
       'cache-control': 'no-store',
+      ...(answer.status === UNAUTHORIZED ? { 'www-authenticate': 'Bearer' } : {}),
       connection: 'close',
     });
-    response.end(head ? undefined : text);
+    if (request.method === 'HEAD') {
+      response.end();
+    } else if (answer.follow === undefined) {
+      response.end(text);
+    } else {
+      response.write(text);
+      const stop = answer.follow((more) => {
+        if (response.writableLength > FOLLOWER_BYTES) return false;
+        response.write(more);
+        return true;
+      });
+      response.once('close', stop);
+    }
   }
+
+  async #find(request: IncomingMessage, allowed: Allowed): Promise<Answer> {
+    const wrong = (status: number, error: string, more: object = {}): Answer => ({
+      status,
+      body: { error, ...more },
+    });
+    const [pathname = '', query = ''] = (request.url ?? '').split('?', 2);
+    const parts = pathname.split('/');
+    const routes = this.#routes.filter(({ open }) => allowed !== 'open' || open === true);
+    const there = routes.filter(({ path }) => matches(path.split('/'), parts));
+    if (there.length === 0)
+      return wrong(NOT_FOUND, `there is no ${pathname}`, {
+        paths: [...new Set(routes.map(({ path }) => path))],
+      });
+    const method = request.method === 'HEAD' ? 'GET' : request.method;
+    const route = there.find((each) => each.method === method);
+    if (route === undefined)
+      return wrong(WRONG_METHOD, `only ${there.map((each) => each.method).join(', ')}`);
+    if (allowed !== 'all' && route.open !== true) return wrong(UNAUTHORIZED, 'the token is wanted');
+    try {
+      return await route.answer({ query: new URLSearchParams(query), id: parts.at(-1) ?? '' });
+    } catch (error) {
+      return wrong(FAILED, (error as Error).message);
+    }
+  }
+}
+
+/** What a request may have. Without a token to be had, the rest is not even there. */
+type Allowed = 'all' | 'open' | 'open, and all with a token';
+
+function matches(path: readonly string[], parts: readonly string[]): boolean {
+  return (
+    path.length === parts.length &&
+    path.every((part, index) => (part === 'ID' ? parts[index] !== '' : part === parts[index]))
+  );
+}
+
+/** In a time that tells nothing of how much is alike. */
+function same(given: string, token: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(token));
 }
 
 /** Whether somebody listens at a socket. */

@@ -15,6 +15,8 @@ export type ChannelEnd = 'finished' | 'reset-by-peer' | 'aborted' | 'upstream-lo
 
 /** An open conversation with the far end. */
 export interface Channel {
+  /** The bastion that carries it, if one does. */
+  readonly bastion?: string;
   /**
    * Starts the exchange: bytes are pulled from `source` as the upstream has room and pushed into
    * `sink` as they arrive. Called exactly once, in the turn in which the channel was handed over.
@@ -25,6 +27,8 @@ export interface Channel {
   sourceReady(): void;
   /** The sink's queue fell below its mark: the far end may be invited to send again. */
   sinkDrained(): void;
+  /** Brings the accounts of both halves up to date, where native code moves their bytes. */
+  account?(): void;
   /** Ends both directions at once. */
   abort(): void;
 }

@@ -58,6 +58,8 @@ export type ErrorCode =
   | 'NFT_UNUSABLE'
   | 'DNS_PORT_BUSY'
   | 'CONTROL_UNAVAILABLE'
+  | 'CONTROL_REFUSED'
+  | 'TERMINAL_MISSING'
   | 'NOT_RUNNING'
   | 'NOT_READY';
 
@@ -261,6 +263,17 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning: 'The address at which health is to be served by TCP cannot be had.',
     hint: 'Set "control.listen" to an address and a port that are free in this network namespace.',
+  },
+  CONTROL_REFUSED: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The running netproxy cannot do what it was asked for, such as ending a connection that is over.',
+    hint: 'The message is its answer; "netproxy connections" shows what there is.',
+  },
+  TERMINAL_MISSING: {
+    exit: EXIT_USAGE,
+    meaning: '"netproxy top" draws on a terminal, and its input or output is none.',
+    hint: 'Run it with a terminal ("docker exec -it"), or use "netproxy connections --watch".',
   },
   NOT_RUNNING: {
     exit: EXIT_FAILURE,

@@ -243,6 +243,8 @@ export const RULE_REPETITIONS_MAX = 100;
  * engines send SIGKILL after 10 s. */
 export const DRAIN_DEADLINE_MS: number = 5 * SECOND_MS;
 
+export * from './operator-limits.ts';
+
 // --- Control interface ---------------------------------------------------------------------------
 
 /** Connections to the control interface at once: probes and a few people; more are closed at once. */

@@ -4,6 +4,7 @@
  */
 import { MASK } from './secret.ts';
 import type { Log } from './log.ts';
+import type { RecentLines } from './recent-lines.ts';
 
 export interface LoggerOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -14,6 +15,8 @@ export interface LoggerOptions {
   readonly colour: boolean;
   /** File descriptor to write to; stderr when absent. */
   readonly descriptor?: number;
+  /** Gets every line too, as JSON. */
+  readonly recent?: RecentLines;
 }
 
 const STDERR = 2;
@@ -36,6 +39,8 @@ export function resolveFormat(format: LoggerOptions['format'], terminal: boolean
 /** A log whose level may change. */
 export interface LeveledLog extends Log {
   level: string;
+  /** Whether lines of this level are written. */
+  isLevelEnabled(level: 'debug' | 'info' | 'warn' | 'error'): boolean;
 }
 
 /** Makes the log. Libraries are loaded here since help and completion have no use for them. */
@@ -50,8 +55,18 @@ export async function createLogger(options: LoggerOptions): Promise<LeveledLog> 
     serializers: { error: pino.stdSerializers.err },
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: MASK },
   };
+  const { recent } = options;
+  const kept = <S extends { write(line: string): unknown }>(stream: S): { write(line: string): void } | S =>
+    recent === undefined
+      ? stream
+      : {
+          write: (line) => {
+            stream.write(line);
+            recent.add(line);
+          },
+        };
   if (resolveFormat(options.format, options.terminal) === 'json') {
-    const log: LeveledLog = pino(settings, pino.destination({ dest: destination, sync: true }));
+    const log: LeveledLog = pino(settings, kept(pino.destination({ dest: destination, sync: true })));
     return log;
   }
   const { default: pretty } = await import('pino-pretty');
@@ -62,6 +77,6 @@ export async function createLogger(options: LoggerOptions): Promise<LeveledLog> 
     translateTime: 'SYS:HH:MM:ss.l',
     errorLikeObjectKeys: ['error', 'err'],
   });
-  const log: LeveledLog = pino(settings, stream);
+  const log: LeveledLog = pino(settings, kept(stream));
   return log;
 }

@@ -95,6 +95,11 @@ export class Dns implements DatagramCarrier {
     return { ...this.#server.counters, resolvers: this.#ends.resolvers };
   }
 
+  /** What is known of the far end: whether it has addresses of either family, and its resolver. */
+  get farEnd(): { ipv4: boolean | undefined; ipv6: boolean | undefined; resolver: string | undefined } {
+    return { ipv4: this.#reach.has(4), ipv6: this.#reach.has(6), resolver: this.#far.endpoint?.address };
+  }
+
   /** Listens, and reads what the namespace says of its resolvers. Before the namespace is taken over. */
   async start(): Promise<void> {
     await this.#listener.start();

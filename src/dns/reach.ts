@@ -88,6 +88,12 @@ export class Reach implements Families {
     });
   }
 
+  /** Whether the far end has addresses of a family at all, as far as it was asked for lately. */
+  has(family: Family): boolean | undefined {
+    if (this.#policy !== 'auto' && family === 6) return this.#policy === 'yes';
+    return this.#verdicts.get(`IPv${family}`)?.reachable;
+  }
+
   /** The same dialer, of whose answers we take note. */
   watch(dialer: Dialer): Dialer {
     return {

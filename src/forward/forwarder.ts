@@ -5,11 +5,9 @@
  * A flow is dialled first and answered then: the application's connect(2) returns when the far end
  * has answered, with the errno that fits.
  */
-import { formatEndpoint } from '../core/address.ts';
 import type { Channel, ChannelEnd, Dial, Dialer } from '../core/dialer.ts';
-import type { Flow, FlowEnd, RejectReason } from '../core/flow.ts';
-import type { Log } from '../core/log.ts';
-import { ruleFields } from '../policy/policy.ts';
+import type { Flow, FlowEnd, FlowTuple, RejectReason } from '../core/flow.ts';
+import type { FlowDecision, FlowTable, LiveFlow } from '../core/flow-table.ts';
 import type { Policy, Verdict } from '../policy/policy.ts';
 
 /** What answers flows itself, for which a verdict chose it. */
@@ -30,10 +28,18 @@ export interface ForwarderOptions extends Carriers {
   readonly policy: Policy;
   /** Answers questions to resolvers. */
   readonly dns: FlowTaker;
-  readonly log: Log;
+  /** Knows of every flow but those questions. */
+  readonly flows: FlowTable;
   /** Milliseconds of a monotonic clock. */
-  now(): number;
+  readonly now: () => number;
 }
+
+/** Of a flow that comes while netproxy stops. */
+const STOPPING: FlowDecision = {
+  kind: 'reject',
+  rule: { text: 'stopping', where: 'built-in' },
+  why: 'netproxy is stopping',
+};
 
 /** Carries the verdicts of TCP flows out. */
 export class Forwarder {
@@ -52,19 +58,18 @@ export class Forwarder {
   /** Takes a flow that waits for its answer. */
   accept(flow: Flow): void {
     if (this.#stopped) {
-      this.#reject(flow, { rule: 'stopping' }, 'network-unreachable', 'netproxy is stopping');
+      this.#reject(flow, STOPPING, 'network-unreachable', STOPPING.why);
       return;
     }
     const verdict = this.#options.policy.decide(flow.tuple);
-    const rule = ruleFields(verdict);
     if (verdict.kind === 'reject') {
-      this.#reject(flow, rule, verdict.reason, 'refused by rule');
+      this.#reject(flow, verdict, verdict.reason, 'refused by rule');
       return;
     }
     if (verdict.kind === 'drop') {
       flow.handlers = IGNORE;
       flow.drop();
-      this.#options.log.info({ ...endsOf(flow), verdict: 'drop', ...rule }, 'flow dropped by rule');
+      this.#options.flows.turnedAway(flow.tuple, verdict, 'dropped', 'by rule');
       return;
     }
     if (verdict.kind === 'dns') {
@@ -74,19 +79,16 @@ export class Forwarder {
     const dialer = dialerOf(verdict, this.#options);
     if (dialer === undefined) {
       const name = verdict.kind === 'upstream' ? verdict.upstream : verdict.kind;
-      this.#reject(flow, rule, 'network-unreachable', `no upstream is named ${name}`);
+      this.#reject(flow, verdict, 'network-unreachable', `no upstream is named ${name}`);
       return;
     }
     ForwardedFlow.start(flow, verdict, dialer, this.#options);
   }
 
-  #reject(flow: Flow, rule: object, reason: RejectReason, message: string): void {
+  #reject(flow: Flow, decision: FlowDecision, reason: RejectReason, message: string): void {
     flow.handlers = IGNORE;
     flow.reject(reason);
-    this.#options.log.info(
-      { ...endsOf(flow), verdict: 'reject', ...rule, reason },
-      `flow rejected: ${message}`,
-    );
+    this.#options.flows.turnedAway(flow.tuple, decision, reason, message);
   }
 }
 
@@ -96,21 +98,19 @@ export function dialerOf(verdict: Verdict, { upstreams, direct }: Carriers): Dia
   return verdict.kind === 'upstream' ? upstreams.get(verdict.upstream) : undefined;
 }
 
-function endsOf({ tuple }: Flow): { from: string; to: string } {
-  return { from: formatEndpoint(tuple.source), to: formatEndpoint(tuple.destination) };
-}
-
 const IGNORE = { readable(): void {}, drained(): void {}, closed(): void {} };
 
 /** One flow from its dial to its end. Ends exactly once, by the flow or by the channel. */
-class ForwardedFlow {
+class ForwardedFlow implements LiveFlow {
+  readonly decision: Verdict;
   readonly #flow: Flow;
-  readonly #verdict: Verdict;
-  readonly #options: ForwarderOptions;
+  readonly #flows: FlowTable;
+  readonly #now: () => number;
   readonly #started: number;
+  readonly #id: number;
   #dial: Dial | undefined;
   #channel: Channel | undefined;
-  #openMs = 0;
+  #openMs: number | undefined;
   #flowOver = false;
   #channelOver = false;
 
@@ -120,16 +120,58 @@ class ForwardedFlow {
     forwarded.#dialBy(dialer);
   }
 
-  private constructor(flow: Flow, verdict: Verdict, options: ForwarderOptions) {
+  private constructor(flow: Flow, verdict: Verdict, { flows, now }: ForwarderOptions) {
+    this.decision = verdict;
     this.#flow = flow;
-    this.#verdict = verdict;
-    this.#options = options;
-    this.#started = options.now();
+    this.#flows = flows;
+    this.#now = now;
+    this.#started = now();
     flow.handlers = {
       readable: () => this.#channel?.sourceReady(),
       drained: () => this.#channel?.sinkDrained(),
       closed: (end) => this.#flowClosed(end),
     };
+    this.#id = flows.begin(this);
+  }
+
+  get tuple(): FlowTuple {
+    return this.#flow.tuple;
+  }
+
+  get state(): LiveFlow['state'] {
+    if (this.#channel === undefined) return 'opening';
+    return this.#flowOver ? 'closing' : 'open';
+  }
+
+  get bastion(): string | undefined {
+    return this.#channel?.bastion;
+  }
+
+  get openMs(): number | undefined {
+    return this.#openMs;
+  }
+
+  get bytesOut(): number {
+    this.#channel?.account?.();
+    return this.#flow.bytesOut;
+  }
+
+  get bytesIn(): number {
+    this.#channel?.account?.();
+    return this.#flow.bytesIn;
+  }
+
+  kill(): void {
+    if (this.#channelOver) return;
+    this.#channelOver = true;
+    if (this.#channel === undefined) {
+      this.#dial?.cancel();
+      this.#flow.reject('refused');
+    } else {
+      this.#channel.abort();
+      if (!this.#flowOver) this.#flow.abort();
+    }
+    this.#flows.end(this.#id, 'killed', 'by an operator');
   }
 
   #dialBy(dialer: Dialer): void {
@@ -139,14 +181,14 @@ class ForwardedFlow {
       failed: (failure) => {
         this.#channelOver = true;
         this.#flow.reject(failure.reason);
-        this.#log('rejected', failure.reason, failure.message);
+        this.#flows.end(this.#id, failure.reason, failure.message);
       },
     });
   }
 
   #opened(channel: Channel): void {
     this.#channel = channel;
-    this.#openMs = this.#options.now() - this.#started;
+    this.#openMs = this.#now() - this.#started;
     this.#flow.accept();
     channel.start(this.#flow.source, this.#flow.sink, (end) => this.#channelClosed(end));
   }
@@ -158,37 +200,19 @@ class ForwardedFlow {
     if (this.#channel === undefined) {
       this.#channelOver = true;
       this.#dial?.cancel();
-      this.#log('cancelled', end, 'the application gave up');
+      this.#flows.end(this.#id, 'cancelled', `the application gave up (${end})`);
       return;
     }
     if (end === 'finished') return;
     this.#channelOver = true;
     this.#channel.abort();
-    this.#log('closed', end, 'by the application');
+    this.#flows.end(this.#id, end, 'by the application');
   }
 
   #channelClosed(end: ChannelEnd): void {
     if (this.#channelOver) return;
     this.#channelOver = true;
     if (end !== 'finished' && !this.#flowOver) this.#flow.abort();
-    this.#log('closed', end, end === 'finished' ? 'in order' : 'by the upstream');
-  }
-
-  #log(event: string, why: string, message: string): void {
-    const { log } = this.#options;
-    const write = event === 'rejected' ? log.info.bind(log) : log.debug.bind(log);
-    write(
-      {
-        ...endsOf(this.#flow),
-        verdict: this.#verdict.kind === 'upstream' ? this.#verdict.upstream : this.#verdict.kind,
-        ...ruleFields(this.#verdict),
-        openMs: Math.round(this.#openMs * 100) / 100,
-        durationMs: Math.round(this.#options.now() - this.#started),
-        bytesOut: this.#flow.bytesOut,
-        bytesIn: this.#flow.bytesIn,
-        why,
-      },
-      `flow ${event}: ${message}`,
-    );
+    this.#flows.end(this.#id, end, end === 'finished' ? 'in order' : 'by the upstream');
   }
 }

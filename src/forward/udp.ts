@@ -2,19 +2,18 @@
  * The UDP flows of the application: the policy is asked once for each, and what carries its datagrams is
  * chosen. A table of flows, since UDP has none of its own: one that is idle is forgotten.
  */
-import { formatEndpoint } from '../core/address.ts';
 import type { DatagramCarrier, DatagramReceiver, Traffic, UdpDatagram, UdpFlow } from '../core/datagram.ts';
 import type { FlowTuple, RejectReason } from '../core/flow.ts';
+import type { FlowDecision, FlowResult, FlowTable, LiveFlow } from '../core/flow-table.ts';
 import { UDP_FLOWS_MAX, UDP_IDLE_MS, UDP_SWEEP_MS, UDP_UNANSWERED_IDLE_MS } from '../core/limits.ts';
-import type { Log } from '../core/log.ts';
-import { ruleFields } from '../policy/policy.ts';
 import type { Policy, Verdict } from '../policy/policy.ts';
 
 export interface UdpOptions {
   readonly policy: Policy;
   /** By kind of verdict. Flows with a verdict that has no carrier are refused. */
   readonly carriers: Readonly<Partial<Record<Verdict['kind'], DatagramCarrier>>>;
-  readonly log: Log;
+  /** Knows of every flow but questions to resolvers. */
+  readonly flows: FlowTable;
   /** Milliseconds of a monotonic clock. */
   now(): number;
 }
@@ -52,7 +51,7 @@ export class UdpForwarder {
   accept(datagram: UdpDatagram): void {
     const key = `${datagram.source.port} ${datagram.destination.port} ${datagram.source.address} ${datagram.destination.address}`;
     const known = this.#flows.get(key);
-    const flow = known ?? this.#open(datagram);
+    const flow = known ?? this.#open(datagram, key);
     // Set anew, so that it stands last.
     if (known !== undefined) this.#flows.delete(key);
     this.#flows.set(key, flow);
@@ -62,30 +61,33 @@ export class UdpForwarder {
   close(): void {
     clearInterval(this.#sweep);
     this.#sweep = undefined;
-    for (const flow of this.#flows.values()) flow.close();
+    for (const flow of this.#flows.values()) flow.close('aborted');
     this.#flows.clear();
   }
 
-  #open(datagram: UdpDatagram): Conversation {
+  #open(datagram: UdpDatagram, key: string): Conversation {
     const { family, source, destination } = datagram;
     const tuple: FlowTuple = { protocol: 'udp', family, source, destination };
     const verdict = this.#options.policy.decide(tuple);
     const carrier = verdict.kind === 'drop' ? SILENCE : this.#options.carriers[verdict.kind];
-    const { log } = this.#options;
-    const fields = { from: formatEndpoint(source), to: formatEndpoint(destination), ...ruleFields(verdict) };
-    log.debug({ ...fields, protocol: 'udp', verdict: verdict.kind }, 'UDP flow');
+    const { flows } = this.#options;
     if (this.#flows.size >= UDP_FLOWS_MAX) this.#evict();
     this.#opened++;
     if (carrier === undefined) this.#refused++;
     this.#sweep ??= setInterval(() => this.#forgetIdle(), UDP_SWEEP_MS).unref();
-    const upstream = 'upstream' in verdict ? verdict.upstream : '';
-    return new Conversation(tuple, datagram, carrier, upstream);
+    const flow = new Conversation(tuple, verdict, datagram, carrier);
+    if (verdict.kind === 'drop') flows.turnedAway(tuple, verdict, 'dropped', 'by rule');
+    else if (carrier === undefined) flows.turnedAway(tuple, verdict, 'refused', 'UDP that no rule carries');
+    else if (verdict.kind !== 'dns') {
+      flow.stand(flows, () => this.#flows.delete(key));
+    }
+    return flow;
   }
 
   #evict(): void {
     for (const [key, flow] of this.#flows) {
       this.#flows.delete(key);
-      flow.close();
+      flow.close('evicted');
       this.#evicted++;
       return;
     }
@@ -96,7 +98,7 @@ export class UdpForwarder {
     for (const [key, flow] of this.#flows) {
       if (!flow.idle(now)) continue;
       this.#flows.delete(key);
-      flow.close();
+      flow.close('idle');
     }
     if (this.#flows.size > 0) return;
     clearInterval(this.#sweep);
@@ -107,18 +109,58 @@ export class UdpForwarder {
 /** Carries the datagrams of flows that a rule drops: nowhere. */
 const SILENCE: DatagramCarrier = { open: () => ({ accept(): void {}, closed(): void {} }) };
 
-class Conversation implements UdpFlow {
+/** What is said of a flow's end beside its result. */
+const WORDS = {
+  idle: 'unused for too long',
+  evicted: 'in the way of newer ones',
+  aborted: 'netproxy stopped',
+};
+
+class Conversation implements UdpFlow, LiveFlow {
   readonly tuple: FlowTuple;
+  readonly decision: FlowDecision;
+  readonly bastion = undefined;
+  readonly openMs = undefined;
   readonly sent: Traffic = { datagrams: 0, bytes: 0 };
   readonly received: Traffic = { datagrams: 0, bytes: 0 };
   readonly #receiver: DatagramReceiver | undefined;
   #latest: UdpDatagram;
   #usedAt = 0;
+  /** Ends its entry in the table of all flows, where it has one. */
+  #told: ((result: FlowResult, message: string) => void) | undefined;
+  #forget: (() => void) | undefined;
 
-  constructor(tuple: FlowTuple, first: UdpDatagram, carrier: DatagramCarrier | undefined, upstream: string) {
+  constructor(tuple: FlowTuple, verdict: Verdict, first: UdpDatagram, carrier: DatagramCarrier | undefined) {
     this.tuple = tuple;
+    this.decision = verdict;
     this.#latest = first;
-    this.#receiver = carrier?.open(this, upstream);
+    this.#receiver = carrier?.open(this, 'upstream' in verdict ? verdict.upstream : '');
+  }
+
+  /** Stands in the table of all flows from now on; `forget` lets go of it in the table of UDP. */
+  stand(flows: FlowTable, forget: () => void): void {
+    const id = flows.begin(this);
+    this.#told = (result, message) => flows.end(id, result, message);
+    this.#forget = forget;
+  }
+
+  get state(): LiveFlow['state'] {
+    return this.received.datagrams > 0 ? 'open' : 'opening';
+  }
+
+  get bytesOut(): number {
+    return this.sent.bytes;
+  }
+
+  get bytesIn(): number {
+    return this.received.bytes;
+  }
+
+  kill(): void {
+    this.#forget?.();
+    this.#receiver?.closed();
+    this.#latest.refuse();
+    this.#told?.('killed', 'by an operator');
   }
 
   accept(datagram: UdpDatagram, now: number): void {
@@ -136,8 +178,9 @@ class Conversation implements UdpFlow {
     return now - this.#usedAt >= most;
   }
 
-  close(): void {
+  close(result: keyof typeof WORDS): void {
     this.#receiver?.closed();
+    this.#told?.(result, WORDS[result]);
   }
 
   send(payload: Uint8Array): void {

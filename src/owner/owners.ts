@@ -81,6 +81,16 @@ export class SocketOwners implements Owners {
   }
 }
 
+/**
+ * What is shown of an owner. The process only where rules ask for processes: otherwise netproxy has given up the
+ * right to see it, and looking for it in vain costs most.
+ */
+export function ownerShown(owner: Owner | undefined, withProcess: boolean): Owner | undefined {
+  if (owner === undefined || !withProcess) return owner && { uid: owner.uid };
+  const { uid, pid, process } = owner;
+  return { uid, pid, process };
+}
+
 /** Finds out what is read of it, once. */
 class FoundOwner implements Owner {
   readonly uid: number;

@@ -65,7 +65,7 @@ const builtIn = (text: string): DecidingRule => ({ text, where: 'built-in' });
 const LOCAL_ONLY = builtIn('link-local and metadata addresses never leave');
 const LAST_RESORT = builtIn('the last resort');
 /** Of the fields of a log line, those that tell of a verdict's rule. */
-export function ruleFields({ rule, why }: Verdict): { rule: string; because: string } {
+export function ruleFields({ rule, why }: Pick<Verdict, 'rule' | 'why'>): { rule: string; because: string } {
   return { rule: rule.where === 'built-in' ? rule.text : `${rule.where} ${rule.text}`, because: why };
 }
 

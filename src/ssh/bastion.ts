@@ -45,6 +45,15 @@ export interface BastionStatus {
   readonly fatal?: NetproxyError;
 }
 
+/** A server as it has shown itself; what was not tried yet is undefined. */
+export interface FarEnd {
+  /** Its identification, such as `SSH-2.0-OpenSSH_10.0`. */
+  readonly server?: string;
+  /** Whether it opens channels to targets, and whether it runs commands. */
+  readonly forwarding: boolean | undefined;
+  readonly commands: boolean | undefined;
+}
+
 export interface BastionOptions {
   /** The bastion's name in the configuration. */
   readonly name: string;
@@ -80,6 +89,8 @@ export interface BastionOptions {
   /** Goes on trying also after an error that only a change can cure, be it one of the server's. */
   readonly persistent?: boolean;
   onState?(status: BastionStatus): void;
+  /** Told of the milliseconds of each round trip of a keepalive. */
+  onRoundTrip?(ms: number): void;
   /** Told when a connect waits for it: what it goes through is wanted too. */
   onWanted?(): void;
 }
@@ -215,6 +226,16 @@ export class Bastion implements Dialer, Commander {
   /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
   get roundTripMs(): number | undefined {
     return this.#pool.sessions[0]?.roundTripMs;
+  }
+
+  /** What the server has shown of itself so far. */
+  get farEnd(): FarEnd {
+    const [session] = this.#pool.sessions;
+    const server = session?.identification ?? '';
+    return {
+      ...(server === '' ? {} : { server }),
+      ...{ forwarding: this.#targets.forwarding, commands: session?.runsCommands },
+    };
   }
 
   /** Since when it has been healthy (`Candidate`). What was never lost has been so always. */

@@ -37,6 +37,7 @@ export type RefusalHandler = (dial: PendingDial, failure: OpenFailure, used: num
 /** The channels of one connection by number. A number is free again when both sides have closed. */
 export class ChannelTable implements ChannelEvents, ChannelHost {
   readonly protocol: Protocol;
+  readonly bastion: string | undefined;
   readonly #scheduler: Scheduler;
   /** Set when native code moves the bytes of flows. */
   link: Link | undefined;
@@ -59,7 +60,9 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     scheduler: Scheduler,
     outcomes?: OpenOutcomes,
     takeRefused?: RefusalHandler,
+    bastion?: string,
   ) {
+    this.bastion = bastion;
     this.#outcomes = outcomes;
     this.#takeRefused = takeRefused;
     this.protocol = protocol;

@@ -17,6 +17,8 @@ import { ReceiveWindow } from './window.ts';
 
 /** What a channel needs of its connection. */
 export interface ChannelHost {
+  /** Name of the bastion. */
+  readonly bastion: string | undefined;
   readonly protocol: Protocol;
   /** Set when native code moves the bytes of flows. */
   readonly link: Link | undefined;
@@ -34,6 +36,7 @@ export interface ChannelHost {
 export class SshChannel implements Channel {
   readonly id: number;
   readonly remoteId: number;
+  readonly bastion?: string;
   /** Kept by the scheduler: true while the channel waits for its turn. */
   scheduled = false;
   /** Of a command. */
@@ -51,6 +54,8 @@ export class SshChannel implements Channel {
   #sink: ByteSink | undefined;
   /** Set while native code moves the bytes of both halves. */
   #link: Link | undefined;
+  /** Of what native code has moved, the bytes that both halves were told of. */
+  #accounted = { out: 0, in: 0 };
   #closed: ((end: ChannelEnd) => void) | undefined;
   #lagging = false;
   #eofSent = false;
@@ -61,6 +66,7 @@ export class SshChannel implements Channel {
     this.id = id;
     this.remoteId = info.sender;
     this.#host = host;
+    if (host.bastion !== undefined) this.bastion = host.bastion;
     this.#serverWindow = info.window;
     this.#credit = new SendCredit(
       info.window,
@@ -92,6 +98,16 @@ export class SshChannel implements Channel {
     if (this.#link !== undefined) return;
     this.#lagging = false;
     if (this.#sink !== undefined) this.#topUp();
+  }
+
+  account(): void {
+    if (this.#link === undefined) return;
+    this.#link.native.readTotals(this.id);
+    const [out = 0, into = 0] = this.#link.native.totals;
+    const before = this.#accounted;
+    this.#accounted = { out, in: into };
+    this.#source?.nativeSource?.moved(out - before.out, false);
+    this.#sink?.nativeSink?.moved(into - before.in, false);
   }
 
   abort(): void {
@@ -234,11 +250,8 @@ export class SshChannel implements Channel {
   #unlink(): void {
     const link = this.#link;
     if (link === undefined) return;
+    this.account();
     this.#link = undefined;
-    link.native.readTotals(this.id);
-    const { totals } = link.native;
-    this.#source?.nativeSource?.moved(totals[0] ?? 0, false);
-    this.#sink?.nativeSink?.moved(totals[1] ?? 0, false);
     link.native.detach(this.id);
   }
 

@@ -15,15 +15,18 @@ export class Keepalive {
   /** When the probes under way were sent, in milliseconds. */
   readonly #sentAt: number[] = [];
   #roundTripMs: number | undefined;
+  readonly #measured: (ms: number) => void;
 
-  /** `received` counts bytes; `probe` sends something that must be answered. */
+  /** `received` counts bytes; `probe` sends something that must be answered; `measured` gets each round trip. */
   constructor(
     received: () => number,
     probe: () => void,
     dead: () => void,
     intervalMs: number = SSH_KEEPALIVE_INTERVAL_MS,
     misses: number = SSH_KEEPALIVE_MISSES,
+    measured: (ms: number) => void = () => {},
   ) {
+    this.#measured = measured;
     this.#misses = misses;
     this.#received = received;
     this.#probe = probe;
@@ -42,6 +45,7 @@ export class Keepalive {
     const sentAt = this.#sentAt.shift();
     if (sentAt === undefined) return;
     const sample = performance.now() - sentAt;
+    this.#measured(sample);
     const before = this.#roundTripMs ?? sample;
     this.#roundTripMs = before + (sample - before) * ROUND_TRIP_WEIGHT;
   }

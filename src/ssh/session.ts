@@ -44,6 +44,8 @@ import type { SocketFactory } from './transport.ts';
 import { TurnedAway } from './turned-away.ts';
 
 export interface SessionOptions {
+  /** The bastion's name in the configuration. */
+  readonly name?: string;
   /** The address to connect to. */
   readonly endpoint: Endpoint;
   /** The name and port under which known_hosts has the server. */
@@ -66,6 +68,8 @@ export interface SessionOptions {
   readonly rekeyIntervalMs?: number;
   /** Told of what becomes of each open. */
   readonly outcomes?: OpenOutcomes;
+  /** Told of the milliseconds of each round trip of a keepalive. */
+  onRoundTrip?(ms: number): void;
 }
 
 export interface SessionEvents {
@@ -92,6 +96,7 @@ export class Session {
   #deadline: NodeJS.Timeout | undefined;
   #greetingDeadline: NodeJS.Timeout | undefined;
   #isReady = false;
+  #runsCommands: boolean | undefined;
   #hostKey: Buffer | undefined;
   /** The host key is that of a first contact. */
   #unremembered = false;
@@ -128,7 +133,7 @@ export class Session {
     const protocol = this.#connect();
     const scheduler = new Scheduler(this.#transport, protocol);
     this.#scheduler = scheduler;
-    this.#table = new ChannelTable(protocol, scheduler, options.outcomes, events.refused);
+    this.#table = new ChannelTable(protocol, scheduler, options.outcomes, events.refused, options.name);
     routeChannels(protocol, this.#table);
     this.#authenticator = this.#logIn(protocol);
     // Also at the end of every later key exchange, during which nothing was sent.
@@ -170,6 +175,16 @@ export class Session {
   /** The first bytes of a file of the server's. Once it is ready. */
   readFile(path: string, maxBytes: number): Promise<Buffer> {
     return readRemoteFile(this.#client, path, maxBytes);
+  }
+
+  /** As `Transport.identification`. */
+  get identification(): string {
+    return this.#transport.identification;
+  }
+
+  /** Whether the account may run commands; undefined before it was tried. */
+  get runsCommands(): boolean | undefined {
+    return this.#runsCommands;
   }
 
   /** A person was asked at the terminal to log in. */
@@ -294,6 +309,7 @@ export class Session {
       () => this.destroy(new Error('the bastion does not answer')),
       this.#options.keepAliveMs,
       this.#options.keepAliveMisses,
+      (ms) => this.#options.onRoundTrip?.(ms),
     );
     routeReplies(protocol, () => keepalive.answered());
     this.#keepalive = keepalive;
@@ -336,6 +352,7 @@ export class Session {
   #cureNagle(): void {
     try {
       this.#client.exec('true', (error, channel) => {
+        this.#runsCommands = error === undefined;
         if (error !== undefined) return;
         channel.on('error', () => {});
         channel.resume();

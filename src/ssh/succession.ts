@@ -4,7 +4,7 @@ import { SSH_DRAINING_MAX } from '../core/limits.ts';
 import { withFields } from '../core/log.ts';
 import type { Log } from '../core/log.ts';
 import { Bastion } from './bastion.ts';
-import type { Adjustable, BastionOptions, BastionStatus } from './bastion.ts';
+import type { Adjustable, BastionOptions, BastionStatus, FarEnd } from './bastion.ts';
 import type { DialTaker, PendingDial } from './dial.ts';
 import type { GroupMember } from './group.ts';
 
@@ -65,6 +65,10 @@ export class Succession implements Dialer, Commander, GroupMember {
 
   get roundTripMs(): number | undefined {
     return this.#current.roundTripMs;
+  }
+
+  get farEnd(): FarEnd {
+    return this.#current.farEnd;
   }
 
   /** Connections in use for new flows. */

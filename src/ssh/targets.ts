@@ -24,6 +24,7 @@ export class Targets implements OpenOutcomes {
   readonly #breaker: Breaker;
   /** Targets forbidden, in a row and since the last clear; undefined once any open was allowed. */
   #forbidden: Set<string> | undefined = new Set();
+  #forwarding: boolean | undefined;
 
   constructor(log: Log, now: () => number = () => performance.now()) {
     this.#log = log;
@@ -50,8 +51,14 @@ export class Targets implements OpenOutcomes {
     return undefined;
   }
 
+  /** Whether the server forwards: `no` when it forbade all that it was asked for; undefined before it was. */
+  get forwarding(): boolean | undefined {
+    return this.#forwarding;
+  }
+
   confirmed(target: Endpoint): void {
     this.#forbidden = undefined;
+    this.#forwarding = true;
     this.health.answered();
     this.#refusals.allowed(target);
     this.#breaker.answered(target);
@@ -60,10 +67,12 @@ export class Targets implements OpenOutcomes {
   failed(target: Endpoint, { reason, silent }: OpenFailure): void {
     if (!silent) this.health.answered();
     if (reason === 'prohibited') {
+      this.#forwarding ??= false;
       this.#refusals.refused(target);
       this.#warn(target);
       return;
     }
+    this.#forwarding = true;
     this.#forbidden = undefined;
     this.#refusals.allowed(target);
     if (!silent) this.#breaker.answered(target);
@@ -79,6 +88,7 @@ export class Targets implements OpenOutcomes {
     this.#refusals.clear();
     this.#breaker.clear();
     this.health.answered();
+    this.#forwarding = undefined;
     this.#forbidden = new Set();
   }
 

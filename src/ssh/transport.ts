@@ -10,6 +10,7 @@ import type { Protocol } from './protocol.ts';
 
 /** RFC 4253 section 4.2: lines of another kind may come first. */
 const IDENTIFICATION = /^SSH-.*\r?\n/m;
+const IDENTIFICATION_MAX = 255;
 
 /**
  * Makes the TCP socket towards a bastion. It may be returned while it connects, also one made from a
@@ -32,6 +33,7 @@ export class Transport {
   #inPlace: Protocol | undefined;
   /** What came before the end of the server's identification line. */
   #greeting: Buffer | undefined = Buffer.alloc(0);
+  #identification = '';
   #corked = false;
   #link: Link | undefined;
   readonly #uncork = (): void => this.flush();
@@ -112,6 +114,11 @@ export class Transport {
     return this.#greeting === undefined;
   }
 
+  /** The server's identification, such as `SSH-2.0-OpenSSH_10.0`; empty before it came. */
+  get identification(): string {
+    return this.#identification;
+  }
+
   /** What came in place of an identification. */
   get greeting(): string {
     return this.#greeting?.toString('latin1') ?? '';
@@ -148,8 +155,10 @@ export class Transport {
     if (this.#greeting === undefined) return chunk;
     const greeting = Buffer.concat([this.#greeting, chunk]);
     this.#greeting = greeting;
-    if (greeting.length <= SSH_GREETING_BYTES && !IDENTIFICATION.test(greeting.toString('latin1')))
-      return undefined;
+    const [identification] = IDENTIFICATION.exec(greeting.toString('latin1')) ?? [];
+    if (greeting.length <= SSH_GREETING_BYTES && identification === undefined) return undefined;
+    // RFC 4253 section 4.2: at most 255 bytes, and printable.
+    this.#identification = (identification ?? '').replaceAll(/[^ -~]/g, '').slice(0, IDENTIFICATION_MAX);
     this.#greeting = undefined;
     return greeting;
   }

@@ -12,7 +12,7 @@ import type { OwnSockets } from '../core/own-sockets.ts';
 import { FWMARK, RESOLVE_OTHERS_MS } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import type { Native, NativeEngine } from '../core/native.ts';
-import type { BastionOptions, BastionStatus } from '../ssh/bastion.ts';
+import type { BastionOptions, BastionStatus, FarEnd } from '../ssh/bastion.ts';
 import { Group } from '../ssh/group.ts';
 import { JumpHost } from '../ssh/jump.ts';
 import { markedSockets } from '../ssh/marked-socket.ts';
@@ -32,6 +32,8 @@ export interface Connection {
   readonly lookup: Lookup;
   /** Told of addresses of bastions that were found anew. */
   onAddresses?(addresses: readonly string[]): void;
+  /** Told of the milliseconds of each round trip of a keepalive. */
+  onRoundTrip?(bastion: string, ms: number): void;
 }
 
 /** What a bastion is doing, for people and for metrics. */
@@ -40,6 +42,12 @@ export interface UpstreamState extends Pick<BastionStatus, 'state' | 'reason'> {
   readonly connections: number;
   /** Channels and opens under way. */
   readonly channels: number;
+  /** Times that it was connected, and that all connections to it were lost. */
+  readonly connects: number;
+  readonly losses: number;
+  /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
+  readonly roundTripMs: number | undefined;
+  readonly farEnd: FarEnd;
 }
 
 type Settings = Config['bastions'][number];
@@ -105,9 +113,10 @@ export class Upstreams {
   }
 
   get states(): readonly UpstreamState[] {
-    return [...this.#bastions].map(([name, { succession }]) => {
+    return [...this.#bastions].map(([name, { succession, connects, losses }]) => {
       const { state, reason } = succession.status;
-      return { name, state, reason, connections: succession.connections, channels: succession.size };
+      const { connections, size: channels, roundTripMs, farEnd } = succession;
+      return { name, state, reason, connections, channels, connects, losses, roundTripMs, farEnd };
     });
   }
 
@@ -190,7 +199,8 @@ export class Upstreams {
     const { name } = settings;
     const addresses = this.#addresses(settings);
     const succession = new Succession(this.#options(config, settings, addresses), () => this.#moved(name));
-    return { settings, addresses, succession, host: new JumpHost(name, succession) };
+    const host = new JumpHost(name, succession);
+    return { settings, addresses, succession, host, state: 'connecting', connects: 0, losses: 0 };
   }
 
   #addresses({ host, port, jump }: Settings): Addresses | undefined {
@@ -311,12 +321,15 @@ export class Upstreams {
       // While another bastion works, one that lets nobody in is no reason to end.
       persistent: true,
       onState: (status) => this.#changed(settings.name, status),
+      onRoundTrip: (ms) => this.#connection.onRoundTrip?.(settings.name, ms),
     };
   }
 
   #changed(name: string, status: BastionStatus): void {
     for (const group of this.#groups.values()) group.changed(status);
-    this.#bastions.get(name)?.host.changed();
+    const member = this.#bastions.get(name);
+    if (member !== undefined) count(member, status);
+    member?.host.changed();
     if (status.state === 'ready') for (const { succession } of this.#behind(name)) succession.wake();
     const carriers = carriersOf(this.#config);
     if (!carriers.has(name)) return;
@@ -327,6 +340,12 @@ export class Upstreams {
   }
 }
 
+function count(member: Member, { state }: BastionStatus): void {
+  if (state === 'ready') member.connects++;
+  else if (state === 'down' && member.state === 'ready') member.losses++;
+  member.state = state;
+}
+
 /** A bastion in use. */
 interface Member {
   settings: Settings;
@@ -335,4 +354,8 @@ interface Member {
   readonly succession: Succession;
   /** The way to others. */
   readonly host: JumpHost;
+  /** As last told, and as in `UpstreamState`. */
+  state: BastionStatus['state'];
+  connects: number;
+  losses: number;
 }

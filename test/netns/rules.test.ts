@@ -101,7 +101,7 @@ test('what is dropped is not answered, and leaves nothing behind', async () => {
   let said = '';
   child.stdout!.on('data', (data: Buffer) => (said += String(data)));
   // The SYN is sent again after a second, which is a new flow to netproxy, and dropped like the first.
-  const drops = (): number => netproxy.stderr.split('flow dropped by rule').length - 1;
+  const drops = (): number => netproxy.stderr.split('flow dropped: by rule').length - 1;
   await waitFor('two drops', () => drops() >= 2, 20_000);
   assert.equal(said, '');
   child.kill('SIGKILL');

@@ -3,12 +3,11 @@ import { mock, test } from 'node:test';
 
 import type { DatagramCarrier, UdpDatagram, UdpFlow } from '../../src/core/datagram.ts';
 import type { FlowTuple } from '../../src/core/flow.ts';
+import { FlowTable } from '../../src/core/flow-table.ts';
 import { UDP_FLOWS_MAX, UDP_IDLE_MS, UDP_SWEEP_MS, UDP_UNANSWERED_IDLE_MS } from '../../src/core/limits.ts';
 import { UdpForwarder } from '../../src/forward/udp.ts';
 import { defaultPolicy } from '../../src/policy/policy.ts';
 import type { Verdict } from '../../src/policy/policy.ts';
-
-const log = { debug() {}, info() {}, warn() {}, error() {} };
 
 class Sent implements UdpDatagram {
   readonly protocol = 'udp';
@@ -56,7 +55,7 @@ function forwarder(): { udp: UdpForwarder; dns: Keeper; asked: FlowTuple[]; cloc
     },
   };
   return {
-    udp: new UdpForwarder({ policy, carriers: { dns }, log, now: () => clock.now }),
+    udp: new UdpForwarder({ policy, carriers: { dns }, flows: new FlowTable(), now: () => clock.now }),
     dns,
     asked,
     clock,

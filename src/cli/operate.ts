@@ -1,0 +1,42 @@
+/** Does the commands that ask a running netproxy. They load neither the parts nor a whole configuration. */
+import type { Environment } from '../config/environment.ts';
+import type { Arguments } from './arguments.ts';
+import { askedInput } from './asked.ts';
+import { connections, connectionsInput } from './connections.ts';
+import type { OperatorCommand } from './operator-commands.ts';
+import type { Output } from './output.ts';
+import { status } from './status.ts';
+import type { Paint } from './style.ts';
+import { wait } from './wait.ts';
+
+export interface Operator {
+  readonly args: Arguments;
+  readonly environment: Environment;
+  readonly stdout: Output;
+  readonly paint: Paint;
+  /** Begins to listen for the signals that end a command. */
+  stop(): AbortSignal;
+}
+
+/** Gives the exit code. */
+export async function operate(command: OperatorCommand, operator: Operator): Promise<number> {
+  const { args, stdout, paint } = operator;
+  const asked = askedInput(args, operator.environment);
+  const print = (text: string): void => stdout.write(text);
+  switch (command) {
+    case 'wait':
+      await wait(asked, print);
+      return 0;
+    case 'status':
+      await status({ ...asked, paint }, print);
+      return 0;
+    default: {
+      const input = connectionsInput(args);
+      const { columns } = stdout;
+      // Signals end what is only asked once by themselves.
+      const stop = input.watch ? operator.stop() : new AbortController().signal;
+      await connections({ ...asked, ...input, columns, stop }, print);
+      return 0;
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/** The commands that ask a running netproxy, as the help, completion and the parser know them. */
+import { SORT_KEYS } from '../control/connections.ts';
+import type { CommandInfo, Parameter } from './command-info.ts';
+
+const SORT: Parameter = {
+  long: 'sort',
+  placeholder: 'KEY',
+  words: Object.keys(SORT_KEYS),
+  about: 'What comes first: numbers with the largest first, words in their order. Default: age.',
+};
+
+export type OperatorCommand = 'status' | 'wait' | 'connections';
+
+export const OPERATOR_COMMANDS: Readonly<Record<OperatorCommand, CommandInfo>> = {
+  status: {
+    summary: 'show what the netproxy of this network namespace is doing',
+    operands: '',
+    settings: ['control.socket'],
+    json: true,
+    about:
+      'Asks the running netproxy by its control socket: whether it is ready and if not why, its bastions, how many ' +
+      'connections it carries, and how many packets were kept from leaving.',
+    examples: ['netproxy status', 'docker exec netproxy netproxy status --json'],
+    exits: [[0, 'it answered']],
+  },
+  wait: {
+    summary: 'wait until the netproxy of this network namespace is ready',
+    operands: '[DURATION]',
+    free: true,
+    settings: ['control.socket'],
+    json: true,
+    about:
+      'Returns when the namespace is taken over, a bastion is connected and has opened a channel; fails after ' +
+      'DURATION (60s) with the condition that does not hold. netproxy need not have been started yet.',
+    examples: ['netproxy wait', 'netproxy wait 10s && npm test'],
+    exits: [[0, 'netproxy is ready']],
+  },
+  connections: {
+    summary: 'list the connections under way, or end one',
+    operands: '',
+    settings: ['control.socket'],
+    parameters: [
+      SORT,
+      { long: 'limit', placeholder: 'COUNT', about: 'Lines at most. Default: 1000.' },
+      {
+        long: 'kill',
+        placeholder: 'ID',
+        about: 'End the connection with this id; the application sees a reset.',
+      },
+    ],
+    switches: [['watch', 'List them anew every second, until a signal.']],
+    json: true,
+    about:
+      'Lists each connection with its owner, target, name, rule, bastion, age and bytes from (out) and to (in) the ' +
+      'application. Questions to resolvers are not among them. With --watch and --json, one line each second.',
+    examples: [
+      'netproxy connections --sort bytes',
+      'netproxy connections --watch',
+      'netproxy connections --kill 17',
+    ],
+    exits: [[0, 'they were listed, or the one was ended']],
+  },
+};

@@ -1,0 +1,110 @@
+/** What operators see of a run and do to it: flows and their log, status, the control interface. */
+import type { Config } from '../config/config.ts';
+import { FlowTable } from '../core/flow-table.ts';
+import type { FlowTableOptions } from '../core/flow-table.ts';
+import type { LeveledLog } from '../core/logger.ts';
+import type { RecentLines } from '../core/recent-lines.ts';
+import { FlowLog } from './flow-log.ts';
+import { Health } from './health.ts';
+import { ControlServer } from './server.ts';
+import { socketPaths } from './socket-path.ts';
+
+/** What a run tells of its parts, asked whenever somebody asks. */
+export interface Told {
+  upstreams(): readonly UpstreamTold[];
+  /** What is known of the far end where goes what no rule sends elsewhere. */
+  farEnd(): {
+    readonly ipv4?: boolean | undefined;
+    readonly ipv6?: boolean | undefined;
+    readonly resolver?: string | undefined;
+  };
+  /** Packets that left although they may not; undefined where nothing counts them. */
+  leaked(): Promise<number | undefined>;
+  /** The effective configuration, without secrets. */
+  config(): object;
+}
+
+/** A bastion as it is now. */
+export interface UpstreamTold {
+  readonly name: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly connections: number;
+  readonly channels: number;
+  readonly connects: number;
+  readonly losses: number;
+  readonly roundTripMs: number | undefined;
+  readonly farEnd: {
+    readonly server?: string;
+    readonly forwarding: boolean | undefined;
+    readonly commands: boolean | undefined;
+  };
+}
+
+export interface OperationsOptions extends Pick<FlowTableOptions, 'now' | 'nameOf' | 'ownerOf'> {
+  readonly config: Config;
+  readonly log: LeveledLog;
+  readonly recent: RecentLines;
+  readonly version: string;
+  readonly told: Told;
+}
+
+const MS_PER_S = 1000;
+
+export class Operations {
+  readonly health: Health;
+  readonly flows: FlowTable;
+  readonly #options: OperationsOptions;
+  readonly #flowLog: FlowLog;
+  readonly #control: ControlServer;
+  readonly #startedAt: number;
+
+  constructor(options: OperationsOptions) {
+    const { config, log, recent, now, nameOf, ownerOf, told } = options;
+    this.#options = options;
+    this.#startedAt = now();
+    this.health = new Health(now);
+    this.#flowLog = new FlowLog(log, recent, config.log.flows);
+    this.flows = new FlowTable({ now, nameOf, ownerOf, ended: (flow) => this.#flowLog.write(flow) });
+    this.#control = new ControlServer(
+      {
+        ...{ health: this.health, flows: this.flows, recent, now },
+        status: () => this.#status(),
+        config: () => told.config(),
+      },
+      log,
+    );
+    this.#control.useToken(config.control.token);
+  }
+
+  /** Opens the control interface. Throws CONTROL_UNAVAILABLE. */
+  async listen(): Promise<void> {
+    const { socket, listen } = this.#options.config.control;
+    await this.#control.listen(await socketPaths(socket));
+    if (listen !== undefined) await this.#control.listenTcp(listen);
+  }
+
+  /** Takes over what may change while it runs. */
+  follow({ log, control }: Config): void {
+    this.#flowLog.logging = log.flows;
+    this.#control.useToken(control.token);
+  }
+
+  async close(): Promise<void> {
+    await this.#control.close();
+  }
+
+  async #status(): Promise<object> {
+    const { version, now, told } = this.#options;
+    return {
+      version,
+      uptimeSeconds: Math.round((now() - this.#startedAt) / MS_PER_S),
+      ready: this.health.ready,
+      conditions: this.health.conditions(),
+      bastions: told.upstreams(),
+      farEnd: told.farEnd(),
+      flows: this.flows.size,
+      leakedPackets: await told.leaked(),
+    };
+  }
+}

@@ -1,0 +1,27 @@
+/** Of the limits (limits.ts), what concerns what operators see: flows, logs, metrics. */
+
+const KIB = 1024;
+const SECOND_MS = 1000;
+
+/** Flows a second whose owner the kernel is asked for, about 10 us each: of more, the owner stays unknown. */
+export const FLOW_OWNER_LOOKUPS = 500;
+
+/** Flows that an answer lists unless told otherwise, and milliseconds between looks of `--watch` and `top`. */
+export const FLOWS_LISTED = 1000;
+export const WATCH_INTERVAL_MS: number = 1 * SECOND_MS;
+
+/** Lines of the log that are kept for "netproxy logs", and their characters. */
+export const RECENT_LINES = 2000;
+export const RECENT_CHARACTERS: number = 512 * KIB;
+
+/** Bytes that wait for a reader of "logs --follow" who does not keep up; lines beyond are left out. */
+export const FOLLOWER_BYTES: number = 256 * KIB;
+
+/** Combinations of labels of one metric; what comes on top is counted under "other". */
+export const METRIC_SERIES_MAX = 1000;
+
+/** Milliseconds between samples of the delay of the event loop, from the first scrape on. */
+export const LOOP_DELAY_SAMPLE_MS = 20;
+
+/** Characters. Shortest token for the control interface by TCP, which is not to be guessed. */
+export const CONTROL_TOKEN_MIN = 16;
