@@ -116,11 +116,11 @@ async function run(
   const now = (): number => performance.now();
   const operations = new Operations({
     ...{ config, log, recent: io.recent, version: io.version, now },
-    nameOf: (address) => dns.names.nameOf(address),
+    nameOf: (address) => dns.names.namesOf(address)[0],
     ownerOf: (tuple) => ownerShown(shownOwners.ownerOf(tuple), config.rules.some(asksForProcess)),
     told: {
       upstreams: () => upstreams.states,
-      farEnd: () => dns.farEnd,
+      farEnds: () => dns.farEnds,
       leaked: async () => (await keeper.counts())?.leaked,
       config: () => source.describe(),
     },

@@ -12,16 +12,19 @@ import { socketPaths } from './socket-path.ts';
 /** What a run tells of its parts, asked whenever somebody asks. */
 export interface Told {
   upstreams(): readonly UpstreamTold[];
-  /** What is known of the far end where goes what no rule sends elsewhere. */
-  farEnd(): {
-    readonly ipv4?: boolean | undefined;
-    readonly ipv6?: boolean | undefined;
-    readonly resolver?: string | undefined;
-  };
+  /** What is known of far ends, by bastion or group. */
+  farEnds(): Readonly<Record<string, FarEndTold>>;
   /** Packets that left although they may not; undefined where nothing counts them. */
   leaked(): Promise<number | undefined>;
   /** The effective configuration, without secrets. */
   config(): object;
+}
+
+/** What was not asked for yet is undefined. */
+export interface FarEndTold {
+  readonly ipv4: boolean | undefined;
+  readonly ipv6: boolean | undefined;
+  readonly resolver: string | undefined;
 }
 
 /** A bastion as it is now. */
@@ -102,7 +105,7 @@ export class Operations {
       ready: this.health.ready,
       conditions: this.health.conditions(),
       bastions: told.upstreams(),
-      farEnd: told.farEnd(),
+      farEnds: told.farEnds(),
       flows: this.flows.size,
       leakedPackets: await told.leaked(),
     };

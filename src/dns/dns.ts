@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts';
 import type { Names } from '../core/names.ts';
 import { FakeAddresses } from './fake.ts';
 import { FarEnds } from './far-ends.ts';
+import type { KnownFarEnd } from './far-ends.ts';
 import type { FarEndSettings, Upstreams } from './far-ends.ts';
 import { DnsListener } from './listener.ts';
 import { NamesMap } from './names.ts';
@@ -95,9 +96,9 @@ export class Dns implements DatagramCarrier {
     return { ...this.#server.counters, resolvers: this.#ends.resolvers };
   }
 
-  /** What is known of the far end: whether it has addresses of either family, and its resolver. */
-  get farEnd(): { ipv4: boolean | undefined; ipv6: boolean | undefined; resolver: string | undefined } {
-    return { ipv4: this.#reach.has(4), ipv6: this.#reach.has(6), resolver: this.#far.endpoint?.address };
+  /** What is known of far ends, by bastion or group. */
+  get farEnds(): Readonly<Record<string, KnownFarEnd>> {
+    return this.#ends.known;
   }
 
   /** Listens, and reads what the namespace says of its resolvers. Before the namespace is taken over. */

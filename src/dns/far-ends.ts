@@ -38,6 +38,14 @@ export interface FarEndsOptions {
   now(): number;
 }
 
+/** What is known of a far end; what was not asked for yet is undefined. */
+export interface KnownFarEnd {
+  /** Whether it has a way to addresses of the family. */
+  readonly ipv4: boolean | undefined;
+  readonly ipv6: boolean | undefined;
+  readonly resolver: string | undefined;
+}
+
 interface End extends FarEnd {
   readonly families: Reach;
 }
@@ -59,6 +67,16 @@ export class FarEnds implements Ends {
       [...this.#ends].flatMap(([name, { far }]) =>
         far.endpoint === undefined ? [] : [[name, formatEndpoint(far.endpoint)]],
       ),
+    );
+  }
+
+  /** What was found out, by upstream. */
+  get known(): Readonly<Record<string, KnownFarEnd>> {
+    return Object.fromEntries(
+      [...this.#ends].map(([name, { far, families }]) => {
+        const resolver = far.endpoint === undefined ? undefined : formatEndpoint(far.endpoint);
+        return [name, { ipv4: families.has(4), ipv6: families.has(6), resolver }];
+      }),
     );
   }
 

@@ -114,7 +114,7 @@ describe('a configuration in order', () => {
       onExit: 'closed',
       user: 'auto',
       seccomp: true,
-      control: { socket: undefined, listen: undefined },
+      control: { socket: undefined, listen: undefined, tokenFile: undefined, token: undefined },
       readyTarget: { address: '127.0.0.1', port: 22 },
       connectHold: 10_000,
       dialTimeout: 30_000,
@@ -124,7 +124,7 @@ describe('a configuration in order', () => {
       rekeyInterval: 3_600_000,
       rules: [],
       watch: true,
-      log: { level: 'info', format: 'auto' },
+      log: { level: 'info', format: 'auto', flows: 'failed' },
       ...{ groups: [], groupPolicy: 'failover' },
     });
   });
