@@ -2,11 +2,21 @@
  * The composition root: the one file that knows every part, in packet order. What each command does is
  * written here; how a command line becomes a call is written in src/cli.
  */
+import { existsSync } from 'node:fs';
+
 import type { Commands, Io } from './cli/commands.ts';
 import type { Config, HostConfig } from './config/config.ts';
+import type { Environment } from './config/environment.ts';
+import { ENABLE_LABEL } from './config/labels.ts';
+import { openEngine } from './containers/engine.ts';
+import { namespaceOf } from './containers/namespace.ts';
+import { reattach } from './containers/reattach.ts';
+import { survey } from './containers/survey.ts';
+import type { Surveyed } from './containers/survey.ts';
 import { Operations } from './control/operations.ts';
 import { Readiness } from './control/readiness.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
+import { socketPaths } from './control/socket-path.ts';
 import { parseDestination } from './core/destination.ts';
 import type { Dialer } from './core/dialer.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
@@ -286,6 +296,19 @@ async function releaseHost(_config: HostConfig, io: Io): Promise<void> {
   io.print(io.json ? `${JSON.stringify({ steps })}\n` : describe(steps));
 }
 
+async function surveyContainers(environment: Environment): Promise<readonly Surveyed[]> {
+  const engine = await openEngine(environment);
+  const containers = await engine.containers();
+  const attached = new Set<string>();
+  for (const container of containers) {
+    const number = namespaceOf(container);
+    const sockets = number === undefined ? [] : await socketPaths(undefined, number);
+    if (container.labels[ENABLE_LABEL] === 'true' || sockets.some((path) => existsSync(path)))
+      attached.add(container.id);
+  }
+  return survey(containers, ({ id }) => attached.has(id), namespaceOf);
+}
+
 export const commands: Commands = {
   run,
   check: judgeBastions,
@@ -294,4 +317,7 @@ export const commands: Commands = {
   doctor: (patient) => examine(patient, netCommands),
   plan,
   release: releaseHost,
+  reattach: async ({ environment, ...rest }) =>
+    reattach({ engine: await openEngine(environment), namespaceOf, ...rest }),
+  containers: surveyContainers,
 };

@@ -2,6 +2,7 @@
 import { SETTINGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
 import type { CommandInfo } from './command-info.ts';
+import { CONTAINER_COMMANDS } from './container-commands.ts';
 import { OPERATOR_COMMANDS } from './operator-commands.ts';
 
 export type { CommandInfo, Parameter } from './command-info.ts';
@@ -18,6 +19,7 @@ export const COMMAND_NAMES = [
   'status',
   'wait',
   'connections',
+  'reattach',
   'help',
   'completion',
 ] as const;
@@ -152,6 +154,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     ],
   },
   ...OPERATOR_COMMANDS,
+  ...CONTAINER_COMMANDS,
   help: {
     summary: 'explain a command',
     operands: '[COMMAND]',

@@ -1,4 +1,5 @@
 import type { Config, HostConfig, LogConfig } from '../config/config.ts';
+import type { Environment } from '../config/environment.ts';
 import type { JudgedBastion } from '../config/load.ts';
 import type { ConfigSource } from '../control/reload.ts';
 import type { Problem } from '../core/errors.ts';
@@ -46,6 +47,30 @@ export interface Examined {
   readonly offline: boolean;
 }
 
+/** A container that was found in a dead network namespace, or whose provider is gone. */
+export interface ToldRepair {
+  readonly container: { readonly id: string; readonly name: string };
+  readonly provider: { readonly id: string; readonly name: string } | undefined;
+  readonly kind: 'restart' | 'recreate' | 'none';
+  readonly why: string;
+  readonly fix?: string;
+  readonly done: boolean;
+  readonly error?: string;
+}
+
+/** A container that has to do with netproxy. */
+export interface ToldContainer {
+  readonly id: string;
+  readonly name: string;
+  readonly running: boolean;
+  readonly role: 'attached' | 'provider' | 'dependent';
+  readonly provider?: string;
+  readonly namespace: 'own' | 'alive' | 'orphaned' | 'gone' | 'provider-stopped' | 'stopped';
+  readonly health?: string;
+  /** Number of its network namespace, where that can be seen. */
+  readonly netns?: string;
+}
+
 /** What the commands do, as the composition root provides it. Errors are NetproxyErrors where known. */
 export interface Commands {
   /** Forwards until `io.stop`, then ends in order. `ready` is called once, with the line to print. */
@@ -62,4 +87,12 @@ export interface Commands {
   plan(config: HostConfig, io: Io): Promise<void>;
   /** Puts the host back as it was, whoever changed it. */
   release(config: HostConfig, io: Io): Promise<void>;
+  /** Repairs what lost its network namespace; `provider` for those of which it cannot be told. */
+  reattach(input: {
+    readonly environment: Environment;
+    readonly dryRun: boolean;
+    readonly provider: string | undefined;
+  }): Promise<readonly ToldRepair[]>;
+  /** The containers that are attached, provide a network or share one. */
+  containers(environment: Environment): Promise<readonly ToldContainer[]>;
 }

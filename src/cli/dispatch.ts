@@ -15,7 +15,9 @@ import { check } from './check.ts';
 import type { Commands, Io } from './commands.ts';
 import { completion } from './completion.ts';
 import { commandHelp, programHelp } from './help.ts';
+import { dockerStatus } from './docker-status.ts';
 import { explainInput, explainText } from './explain.ts';
+import { reattach } from './reattach.ts';
 import { keyscan, keyscanInput } from './keyscan.ts';
 import { admit, doctor } from './doctor.ts';
 import { plan } from './plan.ts';
@@ -98,6 +100,13 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     const input = keyscanInput(args, shell.environment);
     const print = (text: string): void => shell.stdout.write(text);
     await keyscan(input, await shell.loadCommands(), { json: args.json, print });
+    return 0;
+  }
+  if (command === 'reattach' || (command === 'status' && args.switches.has('docker'))) {
+    const io = { print: (text: string): void => shell.stdout.write(text), paint: colour };
+    const commands = await shell.loadCommands();
+    if (command === 'reattach') return reattach(args, shell.environment, commands, io);
+    await dockerStatus(args, shell.environment, commands, io);
     return 0;
   }
   if (command in OPERATOR_COMMANDS) {

@@ -16,11 +16,17 @@ export const OPERATOR_COMMANDS: Readonly<Record<OperatorCommand, CommandInfo>> =
     summary: 'show what the netproxy of this network namespace is doing',
     operands: '',
     settings: ['control.socket'],
+    switches: [
+      [
+        'docker',
+        'Ask the container engine instead: which containers are attached or share a network, and whether its namespace lives.',
+      ],
+    ],
     json: true,
     about:
       'Asks the running netproxy by its control socket: whether it is ready and if not why, its bastions, how many ' +
       'connections it carries, and how many packets were kept from leaving.',
-    examples: ['netproxy status', 'docker exec netproxy netproxy status --json'],
+    examples: ['netproxy status', 'docker exec netproxy netproxy status --json', 'netproxy status --docker'],
     exits: [[0, 'it answered']],
   },
   wait: {

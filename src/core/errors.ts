@@ -61,7 +61,14 @@ export type ErrorCode =
   | 'CONTROL_REFUSED'
   | 'TERMINAL_MISSING'
   | 'NOT_RUNNING'
-  | 'NOT_READY';
+  | 'NOT_READY'
+  | 'DOCKER_UNREACHABLE'
+  | 'DOCKER_REFUSED'
+  | 'DOCKER_TOO_OLD'
+  | 'DOCKER_FAILED'
+  | 'CONTAINER_UNKNOWN'
+  | 'CONTAINER_UNSUITABLE'
+  | 'REATTACH_FAILED';
 
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
@@ -284,6 +291,44 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning: 'netproxy did not become ready in the time given.',
     hint: 'The message says which condition does not hold; the log of netproxy says more.',
+  },
+  DOCKER_UNREACHABLE: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The container engine could not be asked: there is no socket, nobody listens, or it may not be opened.',
+    hint: 'Check that the engine runs, DOCKER_HOST, and the rights of the socket (unset: /var/run/docker.sock).',
+  },
+  DOCKER_REFUSED: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'What stands before the container engine, such as a socket proxy, does not let this request through.',
+    hint: '"netproxy status --docker" and "netproxy reattach --dry-run" only read; "netproxy reattach" needs POST and DELETE, too.',
+  },
+  DOCKER_TOO_OLD: {
+    exit: EXIT_FAILURE,
+    meaning: 'The container engine is older than the oldest that netproxy works with.',
+    hint: 'Use Docker 20.10 or newer.',
+  },
+  DOCKER_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning: 'The container engine did not do what was asked of it; the message has its own words.',
+    hint: 'The log of the engine says more.',
+  },
+  CONTAINER_UNKNOWN: {
+    exit: EXIT_USAGE,
+    meaning: 'The container engine has no container of this name or number.',
+    hint: '"docker ps" lists those that run.',
+  },
+  CONTAINER_UNSUITABLE: {
+    exit: EXIT_USAGE,
+    meaning:
+      'The container has no network namespace that could be taken over from outside: it does not run, shares the network of the machine or of another container, or cannot be seen from here.',
+    hint: 'The message says which of these it is, and what to do.',
+  },
+  REATTACH_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning: 'A container could not be repaired, and putting it back as it was failed as well.',
+    hint: '"docker ps -a" shows what is there: the old container ends in ".old-" and a number, the new one in ".new-".',
   },
   IP_COMMAND_FAILED: {
     exit: EXIT_FAILURE,

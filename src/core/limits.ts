@@ -7,6 +7,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const SECOND_MS = 1000;
 
+export * from './container-limits.ts';
 export * from './ssh-limits.ts';
 
 // --- Engine ------------------------------------------------------------------------------------

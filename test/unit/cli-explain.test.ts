@@ -41,7 +41,7 @@ async function cli(...argv: string[]): Promise<{ code: number; out: string; err:
       const none = async (): Promise<[]> => [];
       return {
         ...{ run: unexpected, plan: unexpected, release: unexpected, doctor: none, keyscan: none },
-        ...{ check: none, judge: none },
+        ...{ check: none, judge: none, reattach: none, containers: none },
       };
     },
     onUncaught: () => {},

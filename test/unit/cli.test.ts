@@ -67,6 +67,8 @@ async function cli(
       doctor: async () => [],
       plan: async () => unexpected(),
       release: async () => unexpected(),
+      reattach: async () => unexpected(),
+      containers: async () => unexpected(),
       ...options.commands,
     }),
     onUncaught: (tell) => {
@@ -380,7 +382,7 @@ COMP_WORDS=(${list.map((word) => `"${word}"`).join(' ')}); COMP_CWORD=${list.len
       assert.deepEqual([status, stderr], [0, '']);
       return stdout.split('\n').filter((line) => line !== '');
     };
-    assert.deepEqual(complete('netproxy r'), ['run', 'release']);
+    assert.deepEqual(complete('netproxy r'), ['run', 'release', 'reattach']);
     assert.deepEqual(complete('netproxy run --tun-m'), ['--tun-mtu']);
     assert.deepEqual(complete('netproxy run --on-exit '), ['closed', 'open']);
     assert.deepEqual(complete('netproxy run --identity k'), ['key', 'known_hosts']);
