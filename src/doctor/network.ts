@@ -3,10 +3,12 @@ import { existsSync } from 'node:fs';
 import { NetproxyError } from '../core/errors.ts';
 import { containerLines } from '../core/finding.ts';
 import type { Finding } from '../core/finding.ts';
+import { DNS_LISTEN_PORT } from '../core/limits.ts';
 import { readFacts } from '../netns/facts.ts';
 import type { Facts } from '../netns/facts.ts';
 import { PROTOCOL, UPLINK_TABLE } from '../netns/ids.ts';
 import { isUplink } from '../netns/desired.ts';
+import { desiredQuestions } from '../netns/questions.ts';
 import type { NetRunner } from '../netns/runner.ts';
 
 /** `privileged`: CAP_NET_ADMIN is there, without which nft tells nothing. */
@@ -23,6 +25,7 @@ export async function examineNetwork(
     ip,
     nft,
     filter(facts, privileged, nft.status === 'ok'),
+    await redirection(runner, tun, facts, privileged && nft.status === 'ok'),
     await conntrack(runner),
     uplink(facts, tun),
     ipv6(facts),
@@ -80,6 +83,28 @@ function filter({ filter: state }: Facts, privileged: boolean, command: boolean)
     };
   }
   return { check, status: 'ok', found: 'the kernel answers' };
+}
+
+/** Has the kernel judge the table by which questions on loopback are redirected, without making it. */
+async function redirection(runner: NetRunner, tun: string, facts: Facts, able: boolean): Promise<Finding> {
+  const check = 'nft_nat';
+  if (!able || facts.filter.state === 'unusable')
+    return { check, status: 'skipped', found: 'it takes nft and nf_tables to look' };
+  const families = facts.ipv6 === 'absent' ? ([4] as const) : ([4, 6] as const);
+  for (const family of families) {
+    const { script } = desiredQuestions(family, tun, DNS_LISTEN_PORT);
+    try {
+      await runner.nft(['--check', '-f', '-'], `${script.join('\n')}\n`);
+    } catch (error) {
+      return {
+        check,
+        status: 'warn',
+        found: `${(error as Error).message}; resolvers on loopback addresses, such as a container engine's, are asked past netproxy`,
+        fix: 'On the host: modprobe nft_chain_nat nft_redir',
+      };
+    }
+  }
+  return { check, status: 'ok', found: 'questions to resolvers on loopback addresses can be redirected' };
 }
 
 async function conntrack(runner: NetRunner): Promise<Finding> {

@@ -26,6 +26,8 @@ import {
   UPLINK_END_METRIC,
   UPLINK_TABLE,
 } from './ids.ts';
+import { desiredQuestions } from './questions.ts';
+import type { DesiredQuestions } from './questions.ts';
 import { localNetworks, localRoute, METADATA, WIDE, WIDE_PREFIX_MAX } from './local.ts';
 import { keyOf } from './route.ts';
 import type { Route } from './route.ts';
@@ -96,6 +98,8 @@ export interface Desired {
   readonly direct: readonly string[];
   /** Undefined where none is wanted, or none can be had. */
   readonly filter: DesiredFilter | undefined;
+  /** Tables that redirect questions to resolvers, by family; none where none are wanted, or there is no nft. */
+  readonly questions: Readonly<Partial<Record<Family, DesiredQuestions>>>;
   /** Sentences for the operator. */
   readonly warnings: readonly string[];
 }
@@ -162,6 +166,7 @@ export function desired(input: TakeOverInput, facts: Facts): Desired {
     families[4] = familyOf(4);
     if (facts.ipv6 !== 'absent') families[6] = familyOf(6);
   }
+  const tables = layers.has('nftables') && facts.filter.state !== 'unusable';
   return {
     tun: {
       name: input.tun.name,
@@ -171,19 +176,23 @@ export function desired(input: TakeOverInput, facts: Facts): Desired {
     },
     families,
     direct: [...networks[4], ...(facts.ipv6 === 'absent' ? [] : networks[6])],
-    filter:
-      layers.has('nftables') && facts.filter.state !== 'unusable'
-        ? desiredFilter({
-            tun: input.tun.name,
-            local4: networks[4],
-            local6: networks[6],
-            exceptions,
-            metadata,
-            dnsPort: input.dnsPort,
-          })
-        : undefined,
+    questions: tables && input.dnsPort !== undefined ? questionsOf(input.dnsPort, input, facts) : {},
+    filter: tables
+      ? desiredFilter({
+          tun: input.tun.name,
+          local4: networks[4],
+          local6: networks[6],
+          exceptions,
+          metadata,
+        })
+      : undefined,
     warnings,
   };
+}
+
+function questionsOf(port: number, { tun }: TakeOverInput, facts: Facts): Desired['questions'] {
+  const four = desiredQuestions(4, tun.name, port);
+  return facts.ipv6 === 'absent' ? { 4: four } : { 4: four, 6: desiredQuestions(6, tun.name, port) };
 }
 
 function desiredFamily(

@@ -1,7 +1,7 @@
 /**
  * Steps from what is to what should be. The order is what makes the takeover safe to be killed in:
  *
- * 0. the filter: from here on nothing leaves by an uplink but what may
+ * 0. the tables of nftables: questions to resolvers come to us, and then nothing leaves by an uplink but what may
  * 1. the device: addresses, MTU, up (no traffic leads to it yet)
  * 2. the end rule and the uplink table: nothing follows them yet
  * 3. the rules for marked sockets: our own connections no longer depend on main's default; those for devices
@@ -21,6 +21,7 @@ import {
   DEVICE_TABLE,
   MAIN_TABLE,
   PROTOCOL,
+  QUESTION_TABLES,
   RULE_DEVICE_FIRST,
   RULE_DEVICE_LAST,
   RULE_END,
@@ -45,10 +46,24 @@ export function diff(want: Desired, facts: Facts): Step[] {
     return lines.map((line): Step => ({ tool: 'ip', family, line }));
   });
   return [
-    ...diffFilter(want, facts).map((line): Step => ({ tool: 'nft', family: 0, line })),
+    ...([4, 6] as const).flatMap((family) =>
+      inTable(QUESTION_TABLES[family], diffQuestions(want, family, facts)),
+    ),
+    ...inTable(TABLE, diffFilter(want, facts)),
     ...diffTun(want, facts).map((line): Step => ({ tool: 'ip', family: 0, line })),
     ...families,
   ];
+}
+
+function inTable(table: string, lines: readonly string[]): Step[] {
+  return lines.map((line): Step => ({ tool: 'nft', family: 0, table, line }));
+}
+
+function diffQuestions({ questions }: Desired, family: Family, facts: Facts): readonly string[] {
+  const wanted = questions[family];
+  const found = facts.questions[family];
+  if (wanted === undefined) return found === undefined ? [] : [`delete table ${QUESTION_TABLES[family]}`];
+  return found?.join('\n') === wanted.signature.join('\n') ? [] : wanted.script;
 }
 
 function diffFilter({ filter }: Desired, { filter: facts }: Facts): string[] {

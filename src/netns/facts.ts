@@ -1,5 +1,5 @@
 import type { Family } from '../core/flow.ts';
-import { readFilter } from './filter-facts.ts';
+import { readFilter, readQuestions } from './filter-facts.ts';
 import type { FilterFacts } from './filter-facts.ts';
 import { PROTOCOL } from './ids.ts';
 import { parseRoutes } from './route.ts';
@@ -31,6 +31,8 @@ export interface Facts {
    */
   readonly ipv6: 'on' | 'off' | 'absent';
   readonly filter: FilterFacts;
+  /** Signatures of the tables that redirect questions to resolvers; undefined where there is none. */
+  readonly questions: Readonly<Record<Family, readonly string[] | undefined>>;
 }
 
 interface AddressJson {
@@ -53,12 +55,14 @@ interface AddressJson {
 
 /** Reads the state. `tun` is the device that the takeover is about; it need not exist. */
 export async function readFacts(runner: NetRunner, tun: string): Promise<Facts> {
-  const [links, four, six, ipv6, filter] = await Promise.all([
+  const [links, four, six, ipv6, filter, questions4, questions6] = await Promise.all([
     runner.ip(['-j', '-d', 'addr', 'show']),
     readFamily(runner, 4),
     readFamily(runner, 6),
     ipv6State(runner, tun),
     readFilter(runner),
+    readQuestions(runner, 4),
+    readQuestions(runner, 6),
   ]);
   return {
     routes: [...four.routes, ...six.routes],
@@ -66,6 +70,7 @@ export async function readFacts(runner: NetRunner, tun: string): Promise<Facts> 
     links: (JSON.parse(links) as AddressJson[]).map(parseLink),
     ipv6,
     filter,
+    questions: { 4: questions4, 6: questions6 },
   };
 }
 

@@ -1,8 +1,9 @@
-/** Reads layer 2 as it is, from `nft -j list table` (libnftables-json(5)). */
+/** Reads our tables of nftables as they are, from `nft -j list table` (libnftables-json(5)). */
+import type { Family } from '../core/flow.ts';
 import { NetproxyError } from '../core/errors.ts';
-import { chainSignature, ruleSignature } from './filter.ts';
 import type { Count, FilterMemory } from './filter.ts';
-import { EARLIER_UDP_S, TABLE } from './ids.ts';
+import { EARLIER_UDP_S, QUESTION_TABLES, TABLE } from './ids.ts';
+import { chainSignature, ruleSignature } from './nft-table.ts';
 import { NO_TABLE } from './runner.ts';
 import type { NetRunner } from './runner.ts';
 
@@ -28,16 +29,33 @@ interface Item {
 
 const NONE: Count = { packets: 0, bytes: 0 };
 
-/** Reads the state of our table. */
+/** Reads the state of the filter. */
 export async function readFilter(runner: NetRunner): Promise<FilterFacts> {
   try {
-    const text = await runner.nft(['-j', 'list', 'table', ...TABLE.split(' ')]);
-    return parseTable((JSON.parse(text) as { nftables: readonly Item[] }).nftables);
+    return parseTable(await readTable(runner, TABLE));
   } catch (error) {
     if (!(error instanceof NetproxyError) || error.code !== 'NFT_UNUSABLE') throw error;
     if (!NO_TABLE.test(error.message)) return { state: 'unusable', reason: error.message };
     return { state: 'absent', memory: { leaked: NONE, refused: NONE, earlier: await portsInUse(runner) } };
   }
+}
+
+/** Signature of the table that redirects questions of a family; undefined when there is none, or none can be seen. */
+export async function readQuestions(
+  runner: NetRunner,
+  family: Family,
+): Promise<readonly string[] | undefined> {
+  try {
+    return signatureOf(await readTable(runner, QUESTION_TABLES[family]));
+  } catch (error) {
+    if (error instanceof NetproxyError && error.code === 'NFT_UNUSABLE') return undefined;
+    throw error;
+  }
+}
+
+async function readTable(runner: NetRunner, table: string): Promise<readonly Item[]> {
+  const text = await runner.nft(['-j', 'list', 'table', ...table.split(' ')]);
+  return (JSON.parse(text) as { nftables: readonly Item[] }).nftables;
 }
 
 function parseTable(items: readonly Item[]): FilterFacts {
@@ -46,6 +64,18 @@ function parseTable(items: readonly Item[]): FilterFacts {
     return { packets, bytes };
   };
   const elements = items.find((item) => item.set?.name === 'earlier')?.set?.elem ?? [];
+  return {
+    state: 'present',
+    signature: signatureOf(items),
+    memory: {
+      leaked: count('leaked'),
+      refused: count('refused'),
+      earlier: new Map(elements.flatMap(parseElement)),
+    },
+  };
+}
+
+function signatureOf(items: readonly Item[]): readonly string[] {
   // A rule belongs to its chain wherever it is listed.
   const chains = items.flatMap(({ chain }) => (chain === undefined ? [] : [chain]));
   const signature = chains.flatMap((chain) => [
@@ -55,16 +85,7 @@ function parseTable(items: readonly Item[]): FilterFacts {
       .map((item) => ruleSignature(chain.name, item.rule?.comment ?? '')),
   ]);
   // A dormant table has no hooks.
-  const flags = items.flatMap((item) => item.table?.flags ?? []);
-  return {
-    state: 'present',
-    signature: [...flags, ...signature],
-    memory: {
-      leaked: count('leaked'),
-      refused: count('refused'),
-      earlier: new Map(elements.flatMap(parseElement)),
-    },
-  };
+  return [...items.flatMap((item) => item.table?.flags ?? []), ...signature];
 }
 
 function parseElement(element: unknown): [port: number, seconds: number][] {

@@ -5,7 +5,6 @@
  * ```
  *  prerouting   a conversation that begins outside is marked in conntrack
  *  output       its replies get the mark that the uplink's rules ask for, and are routed once more
- *  output       questions to resolvers that no route leads into the TUN go to our listener
  *  output       (last) whatever leaves by an uplink must be one of those listed above
  *  forward      (last) the same for what the namespace routes for others, such as containers within it
  *  postrouting  (last) counts what leaves all the same: somebody made a hole in the above
@@ -13,12 +12,12 @@
  *
  * Marks and verdicts: nft(8), STATEMENTS. The table is replaced whole, in one transaction.
  */
-import { createHash } from 'node:crypto';
-
 import { FWMARK, FWMARK_INBOUND } from '../core/limits.ts';
 import { exceptionMatch } from './exceptions.ts';
 import type { Exception } from './exceptions.ts';
 import { EARLIER_UDP_S, TABLE } from './ids.ts';
+import type { Chain } from './nft-table.ts';
+import { tableScript, tableSignature } from './nft-table.ts';
 
 /** What the table depends on. */
 export interface FilterInput {
@@ -31,8 +30,6 @@ export interface FilterInput {
   readonly exceptions: readonly Exception[];
   /** What becomes of traffic to the addresses of metadata services. */
   readonly metadata: 'reject' | 'direct';
-  /** Port of the listener for questions to resolvers; undefined: they go where they went. */
-  readonly dnsPort: number | undefined;
 }
 
 /** What a counter counted since the table was made. */
@@ -58,21 +55,9 @@ export interface DesiredFilter {
   script(memory: FilterMemory): string[];
 }
 
-interface Chain {
-  readonly name: string;
-  readonly type: 'filter' | 'route' | 'nat';
-  readonly hook: 'prerouting' | 'output' | 'forward' | 'postrouting';
-  /** A number, as the kernel tells it: names differ between versions of nft. */
-  readonly priority: number;
-  /** What each rule is for, which stands in the table as its comment, and the rule. */
-  readonly rules: readonly (readonly [purpose: string, rule: string])[];
-}
-
 /** NF_IP_PRI_MANGLE and NF_IP_PRI_SECURITY of linux/netfilter_ipv4.h: before routing again, and after everybody. */
 const MANGLE = -150;
 const LAST = 50;
-/** Ahead of NF_IP_PRI_NAT_DST (-100), where container engines lead questions to their own resolvers. */
-const BEFORE_DNAT = -150;
 /** After NF_IP_PRI_CONNTRACK_CONFIRM (INT_MAX is its place): nothing changes the packet any more. */
 const WITNESS = 300;
 
@@ -119,24 +104,6 @@ function egress({ tun, local4, local6, exceptions, metadata }: FilterInput, refu
   ];
 }
 
-/**
- * On loopback, on a device that the socket is bound to, on the link alone: where no rule of routing leads questions
- * to resolvers into the TUN.
- */
-function questions({ tun, dnsPort }: FilterInput): readonly Chain[] {
-  if (dnsPort === undefined) return [];
-  const question = `oifname != "${tun}" meta mark != ${hex(FWMARK)} meta l4proto { tcp, udp } th dport 53`;
-  return [
-    {
-      name: 'dns',
-      type: 'nat',
-      hook: 'output',
-      priority: BEFORE_DNAT,
-      rules: [['questions to resolvers', `${question} redirect to :${dnsPort}`]],
-    },
-  ];
-}
-
 function chainsOf(input: FilterInput): readonly Chain[] {
   const begins = `ct state new ct mark set ${hex(FWMARK_INBOUND)}`;
   const refused = egress(input, `counter name refused ${REFUSE}`);
@@ -164,7 +131,6 @@ function chainsOf(input: FilterInput): readonly Chain[] {
       priority: MANGLE,
       rules: [['answered where it came in', `meta mark 0 ${REPLIES} meta mark set ${hex(FWMARK_INBOUND)}`]],
     },
-    ...questions(input),
     { name: 'egress', type: 'filter', hook: 'output', priority: LAST, rules: refused },
     { name: 'forwarded', type: 'filter', hook: 'forward', priority: LAST, rules: refused },
     {
@@ -177,46 +143,20 @@ function chainsOf(input: FilterInput): readonly Chain[] {
   ];
 }
 
-/** Text of a chain in a signature. */
-export function chainSignature(name: string, type: string, hook: string, priority: number): string {
-  return `${name}: ${type} ${hook} ${priority}`;
-}
-
-/** Text of a rule in a signature. */
-export function ruleSignature(chain: string, comment: string): string {
-  return `${chain}: ${comment}`;
-}
-
 /** Computes the table. Pure. */
 export function desiredFilter(input: FilterInput): DesiredFilter {
   const chains = chainsOf(input);
-  // A rule as `nft` lists it is written otherwise than it was given, and otherwise by each version: the
-  // digest in its comment says what it was made from.
-  const comment = (purpose: string, rule: string): string =>
-    `${purpose} #${createHash('sha256').update(rule).digest('hex').slice(0, 8)}`;
   return {
-    signature: chains.flatMap((chain) => [
-      chainSignature(chain.name, chain.type, chain.hook, chain.priority),
-      ...chain.rules.map(([purpose, rule]) => ruleSignature(chain.name, comment(purpose, rule))),
-    ]),
-    script: (memory) => [
-      // Deleting what is not there fails, so it is made first.
-      `add table ${TABLE}`,
-      `delete table ${TABLE}`,
-      `add table ${TABLE}`,
-      ...(['leaked', 'refused'] as const).map(
-        (name) =>
-          `add counter ${TABLE} ${name} { packets ${memory[name].packets} bytes ${memory[name].bytes} }`,
-      ),
-      `add set ${TABLE} earlier { type inet_service; timeout ${EARLIER_UDP_S}s; }`,
-      ...earlierElements(memory.earlier),
-      ...chains.flatMap(({ name, type, hook, priority, rules }) => [
-        `add chain ${TABLE} ${name} { type ${type} hook ${hook} priority ${priority}; policy accept; }`,
-        ...rules.map(
-          ([purpose, rule]) => `add rule ${TABLE} ${name} ${rule} comment "${comment(purpose, rule)}"`,
+    signature: tableSignature(chains),
+    script: (memory) =>
+      tableScript(TABLE, chains, [
+        ...(['leaked', 'refused'] as const).map(
+          (name) =>
+            `add counter ${TABLE} ${name} { packets ${memory[name].packets} bytes ${memory[name].bytes} }`,
         ),
+        `add set ${TABLE} earlier { type inet_service; timeout ${EARLIER_UDP_S}s; }`,
+        ...earlierElements(memory.earlier),
       ]),
-    ],
   };
 }
 

@@ -1,3 +1,5 @@
+import type { Family } from '../core/flow.ts';
+
 /**
  * The numbers by which our state in a namespace is told from everybody else's, also by a successor
  * after we were killed. They are a contract between releases: a changed number orphans what an older
@@ -54,6 +56,11 @@ export const LOCAL_METRIC = '50';
 
 /** Our table of nftables, with its family. */
 export const TABLE = 'inet netproxy';
+/** Those that redirect questions to resolvers: nat in the family `inet` takes Linux 5.2, in these it is older. */
+export const QUESTION_TABLES: Readonly<Record<Family, string>> = {
+  4: 'ip netproxy_dns',
+  6: 'ip6 netproxy_dns',
+};
 
 /** Seconds for which UDP ports that were in use before the table count as a client's: longer than a
  * conversation without a word lasts (nf_conntrack_udp_timeout_stream is 120). */

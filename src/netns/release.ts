@@ -1,7 +1,16 @@
 import type { Family } from '../core/flow.ts';
 import { isAdvertised, isUplink, storedUplinks } from './desired.ts';
 import type { Facts } from './facts.ts';
-import { DEVICE_TABLE, MAIN_TABLE, PROTOCOL, TABLE, TUN_METRIC, TUN_TABLE, UPLINK_TABLE } from './ids.ts';
+import {
+  DEVICE_TABLE,
+  MAIN_TABLE,
+  PROTOCOL,
+  QUESTION_TABLES,
+  TABLE,
+  TUN_METRIC,
+  TUN_TABLE,
+  UPLINK_TABLE,
+} from './ids.ts';
 import { keyOf } from './route.ts';
 import type { Route } from './route.ts';
 import { deleteRule, ownRules } from './rule.ts';
@@ -16,8 +25,19 @@ export function planRelease(facts: Facts): Step[] {
   const routes = ([4, 6] as const).flatMap((family) =>
     releaseFamily(family, facts).map((line): Step => ({ tool: 'ip', family, line })),
   );
-  if (facts.filter.state !== 'present') return routes;
-  return [...routes, { tool: 'nft', family: 0, line: `delete table ${TABLE}` }];
+  const tables = [
+    ...([4, 6] as const).flatMap((family) =>
+      facts.questions[family] === undefined ? [] : [QUESTION_TABLES[family]],
+    ),
+    ...(facts.filter.state === 'present' ? [TABLE] : []),
+  ];
+  const deleted = tables.map((table): Step => ({
+    tool: 'nft',
+    family: 0,
+    table,
+    line: `delete table ${table}`,
+  }));
+  return [...routes, ...deleted];
 }
 
 const OWN_TABLES: ReadonlySet<string> = new Set([UPLINK_TABLE, TUN_TABLE, DEVICE_TABLE]);

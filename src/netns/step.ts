@@ -2,10 +2,12 @@ import type { Family } from '../core/flow.ts';
 
 /** One change of the namespace. */
 export interface Step {
-  /** `ip`: one line of `ip -batch`. `nft`: one line of a script that is applied whole or not at all. */
+  /** `ip`: one line of `ip -batch`. `nft`: one line of a script for `nft -f`. */
   readonly tool: 'ip' | 'nft';
   /** 0 for what concerns no one family, such as the device. */
   readonly family: Family | 0;
+  /** Of `nft`: the table that it is about. What is about one table is applied whole or not at all. */
+  readonly table?: string;
   /** The command without the tool and the family's flag. */
   readonly line: string;
 }

@@ -8,13 +8,14 @@
  * there is nothing to do; for 1 a warning says so, since /proc/sys is mostly read-only there.
  */
 import { NetproxyError } from '../core/errors.ts';
-import { apply } from './apply.ts';
+import { apply, applyAtOnce, tablesOf } from './apply.ts';
 import { desired } from './desired.ts';
 import type { TakeOverInput } from './desired.ts';
 import { diff } from './diff.ts';
 import { readFacts } from './facts.ts';
 import type { Facts } from './facts.ts';
 import type { NetRunner } from './runner.ts';
+import { QUESTION_TABLES, TABLE } from './ids.ts';
 import { planRelease } from './release.ts';
 import type { Step } from './step.ts';
 
@@ -45,48 +46,67 @@ export async function takeOver(input: TakeOverInput, runner: NetRunner): Promise
   ]);
   const want = desired(input, facts);
   const steps = diff(want, facts);
-  const filter = await applyFilter(steps, input, facts, runner);
+  const tables = await applyTables(steps, input, facts, runner);
   const routes = steps.filter(({ tool }) => tool === 'ip');
   await apply(routes, runner);
   return {
-    steps: [...filter.steps, ...routes],
+    steps: [...tables.steps, ...routes],
     addresses: new Set(facts.links.flatMap((link) => link.addresses.map((text) => text.split('/')[0] ?? ''))),
     direct: want.direct,
-    warnings: [...want.warnings, ...reversePath, ...filter.warnings],
+    warnings: [...want.warnings, ...reversePath, ...tables.warnings],
   };
 }
 
-type Filtered = Pick<TakenOver, 'steps' | 'warnings'>;
+type Tabled = Pick<TakenOver, 'steps' | 'warnings'>;
 
-/** The filter comes first: nothing is to slip out while the routes are made. */
-async function applyFilter(
+/** The tables come first: nothing is to slip out while the routes are made. */
+async function applyTables(
   steps: readonly Step[],
   input: TakeOverInput,
   facts: Facts,
   runner: NetRunner,
-): Promise<Filtered> {
+): Promise<Tabled> {
   const wanted = input.layers?.includes('nftables') ?? true;
-  if (wanted && facts.filter.state === 'unusable') return withoutFilter(facts.filter.reason, input);
-  const own = steps.filter(({ tool }) => tool === 'nft');
-  try {
-    await apply(own, runner);
-    return { steps: own, warnings: [] };
-  } catch (error) {
-    // Some kernels have nf_tables, but not all of the expressions.
-    if (!(error instanceof NetproxyError) || error.code !== 'NFT_UNUSABLE') throw error;
-    return withoutFilter(error.message, input);
+  const { filter } = facts;
+  if (wanted && filter.state === 'unusable') {
+    if (input.strict === true) throw missing(filter.reason);
+    return { steps: [], warnings: [withoutFilter(filter.reason)] };
   }
+  const own = steps.filter(({ tool }) => tool === 'nft');
+  const told = (reason: string, table: string | undefined): string =>
+    table === TABLE ? withoutFilter(reason) : withoutRedirect(reason, table);
+  const done: Step[] = [];
+  const warnings: string[] = [];
+  // Some kernels have nf_tables, but not all of the expressions; with "strict" nothing is left half done.
+  for (const table of input.strict === true ? [own] : tablesOf(own)) {
+    try {
+      await applyAtOnce(table, runner);
+      done.push(...table);
+    } catch (error) {
+      if (!(error instanceof NetproxyError) || error.code !== 'NFT_UNUSABLE') throw error;
+      if (input.strict === true) throw missing(error.message);
+      warnings.push(told(error.message, table[0]?.table));
+    }
+  }
+  return { steps: done, warnings };
 }
 
-function withoutFilter(reason: string, input: TakeOverInput): Filtered {
-  if (input.strict === true)
-    throw new NetproxyError('NFT_UNUSABLE', `the filter cannot be made, and "strict" is set: ${reason}`);
-  return {
-    steps: [],
-    warnings: [
-      `there is no filter beside the routes (${reason}): connections from beyond the link are not answered, resolvers on loopback addresses, such as a container engine's, are asked past netproxy, and nothing holds while somebody changes the routes`,
-    ],
-  };
+function missing(reason: string): NetproxyError {
+  return new NetproxyError(
+    'NFT_UNUSABLE',
+    `the tables of nftables cannot be made, and "strict" is set: ${reason}`,
+  );
+}
+
+const ASKED_PAST = "resolvers on loopback addresses, such as a container engine's, are asked past netproxy";
+
+function withoutFilter(reason: string): string {
+  return `there is no filter beside the routes (${reason}): connections from beyond the link are not answered, ${ASKED_PAST} where they are not redirected, and nothing holds while somebody changes the routes`;
+}
+
+function withoutRedirect(reason: string, table: string | undefined): string {
+  const family = table === QUESTION_TABLES[4] ? 'IPv4' : 'IPv6';
+  return `nothing can be redirected by nftables here, for ${family} (${reason}): ${ASKED_PAST}`;
 }
 
 /** Puts back what a takeover changed, also one of a netproxy that was killed. */

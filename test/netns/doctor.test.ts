@@ -91,6 +91,22 @@ function onlyCommands(name: string, ...commands: string[]): string[] {
   return ['env', `PATH=${file(name)}`];
 }
 
+/** An `nft` that does to chains of type nat as a kernel does that has none. */
+function withoutNat(): string[] {
+  const nft = execFileSync('sh', ['-c', 'command -v nft'], { encoding: 'utf8' }).trim();
+  mkdirSync(file('without-nat'));
+  writeFileSync(
+    path.join(file('without-nat'), 'nft'),
+    `#!/bin/sh
+script=$(cat)
+case "$script" in *"type nat"*) echo "Error: Could not process rule: Operation not supported" >&2; exit 1; esac
+printf '%s\\n' "$script" | exec ${nft} "$@"
+`,
+    { mode: 0o755 },
+  );
+  return ['env', `PATH=${file('without-nat')}:${process.env['PATH']}`];
+}
+
 test('what the container lacks is named, with the line that gives it', async () => {
   const cases: [lead: string[], check: string, status: Finding['status'], found: RegExp, fix: RegExp][] = [
     [
@@ -118,6 +134,10 @@ test('what the container lacks is named, with the line that gives it', async () 
     [
       mounted('mount -t tmpfs none /dev/net; mknod /dev/net/tun c 10 250'),
       ...(['/dev/net/tun', 'fail', /no TUN driver/, /modprobe tun/] as const),
+    ],
+    [
+      withoutNat(),
+      ...(['nft_nat', 'warn', /not supported.*asked past netproxy/, /modprobe nft_chain_nat/] as const),
     ],
     [onlyCommands('ip', 'ip'), 'nft command', 'warn', /no command "nft"/, /apt-get install nftables/],
     [onlyCommands('none'), 'ip command', 'fail', /no such command/, /apt-get install iproute2/],

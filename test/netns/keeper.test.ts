@@ -38,6 +38,10 @@ describe('what somebody changes is put right', () => {
     'the TUN is set down': ['ip link set tun0 down'],
     'the TUN loses its address': ['ip addr flush dev tun0'],
     'our table of nftables is deleted': ['nft delete table inet netproxy'],
+    'those that redirect questions are deleted': [
+      'nft delete table ip netproxy_dns',
+      'nft delete table ip6 netproxy_dns',
+    ],
     'one chain of it is emptied': ['nft flush chain inet netproxy egress'],
     'everything of nftables is flushed': ['nft flush ruleset'],
     'the table is made dormant': ["nft 'add table inet netproxy { flags dormant; }'"],
@@ -118,6 +122,60 @@ describe('without a filter', () => {
     }
   });
 });
+
+describe('where the kernel cannot redirect', () => {
+  test('the filter stands, the log says what is weaker, and with "strict" nothing is changed', async () => {
+    const world = await World.create();
+    try {
+      const { app } = world.lab;
+      const before = await app.routes();
+      const path = `${await withoutNat(world)}:${process.env['PATH']}`;
+      const strict = await world.refused([...world.flags, '--strict', 'true'], { env: { PATH: path } });
+      assert.equal(strict.code, 1);
+      assert.match(strict.stderr, /NFT_UNUSABLE: .*"strict" is set: .*Operation not supported/);
+      assert.doesNotMatch(await app.routes(), /netproxy|tun0/);
+      assert.equal(await app.routes(), before);
+
+      const netproxy = world.bare(world.flags, { PATH: path });
+      await netproxy.ready();
+      for (const family of [4, 6])
+        assert.match(
+          netproxy.stderr,
+          new RegExp(`nothing can be redirected by nftables here, for IPv${family} .*asked past netproxy`),
+        );
+      const routes = await app.routes();
+      assert.match(routes, /table inet netproxy \{[^]*chain egress/);
+      assert.doesNotMatch(routes, /netproxy_dns/);
+      // It keeps in by itself what somebody leads to the uplink.
+      await netproxy.stop('SIGKILL');
+      await app.run(['ip', 'route', 'replace', 'default', 'via', LAB.bastion.v4, 'dev', 'eth0']);
+      const { count, lines } = await countLeaks(
+        app,
+        'eth0',
+        async () => assert.notEqual(await connectErrno(app, LAB.target.v4, 3000), 'open'),
+        `host ${LAB.target.v4}`,
+      );
+      assert.equal(count, 0, lines.join('\n'));
+    } finally {
+      await world.close();
+    }
+  });
+});
+
+/** A folder with an `nft` that does to chains of type nat as a kernel does that has none. */
+async function withoutNat(world: World): Promise<string> {
+  const nft = (await world.lab.app.run(['sh', '-c', 'command -v nft'])).stdout.trim();
+  const script = `#!/bin/sh
+script=$(cat)
+case "$script" in *"type nat"*) echo "Error: Could not process rule: Operation not supported" >&2; exit 1; esac
+printf '%s\\n' "$script" | exec ${nft} "$@"
+`;
+  const { stdout } = await world.lab.app.run(
+    ['sh', '-c', 'd=$(mktemp -d) && cat > "$d/nft" && chmod +x "$d/nft" && echo "$d"'],
+    { input: script },
+  );
+  return stdout.trim();
+}
 
 /** A folder with nothing in it but `ip`, and what the lab starts it by. */
 async function onlyIp(world: World): Promise<string> {

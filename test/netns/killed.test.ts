@@ -31,10 +31,10 @@ const AT_ONCE = 2;
 
 after(removeNamespaces);
 
-/** After how many steps a kill can strike: the filter is applied whole or not at all. */
+/** After how many steps a kill can strike: a table of nftables is applied whole or not at all. */
 function killPoints(steps: readonly Step[]): number[] {
   return [...steps.keys(), steps.length].filter(
-    (count) => count === 0 || steps[count]?.tool !== 'nft' || steps[count - 1]?.tool !== 'nft',
+    (count) => count === 0 || steps[count]?.tool !== 'nft' || steps[count - 1]?.table !== steps[count]?.table,
   );
 }
 

@@ -42,6 +42,8 @@ interface Namespace {
   readonly ipv6?: '0' | '1';
   /** What `nft -j list table` prints; nothing: there is no table. Absent: there is no nft. */
   readonly table?: string;
+  /** The same of the tables that redirect questions. */
+  readonly questions?: { readonly ip?: string; readonly ip6?: string };
   readonly addresses?: string;
   readonly udp?: string;
 }
@@ -56,6 +58,7 @@ function runnerOf({
   rules4 = RULES4,
   ipv6,
   table,
+  questions = {},
   addresses = '[]',
   udp,
 }: Namespace): NetRunner {
@@ -66,10 +69,11 @@ function runnerOf({
   ]);
   const ip = ([first = '', ...args]: readonly string[]): Promise<string> =>
     Promise.resolve(answers.get(first) ?? assert.fail(`ip ${first} ${args.join(' ')}`));
-  const nft = async (): Promise<string> => {
+  const nft = async ([...args]: readonly string[]): Promise<string> => {
     if (table === undefined) throw new NetproxyError('NFT_UNUSABLE', 'there is no command "nft" in PATH');
-    if (table === '') throw new NetproxyError('NFT_UNUSABLE', 'Error: No such file or directory');
-    return table;
+    const found = args.at(-1) === 'netproxy' ? table : questions[args.at(-2) as 'ip' | 'ip6'];
+    if ((found ?? '') === '') throw new NetproxyError('NFT_UNUSABLE', 'Error: No such file or directory');
+    return found!;
   };
   const files = new Map([
     ['net/udp', udp],
@@ -239,10 +243,94 @@ nft 'add rule inet netproxy witness counter name leaked accept comment "everythi
     assert.match(lines.join(''), /route replace default dev tun0/);
   });
 
-  test('goes with the release', async () => {
+  test('goes with the release, as the last of our tables', async () => {
     const table = JSON.stringify({ nftables: [{ table: { family: 'inet', name: 'netproxy' } }] });
-    const text = transcript(planRelease(await factsOf({ routes4: DOCKER, table })));
-    assert.match(text, /^nft 'delete table inet netproxy'$/m);
+    const questions = { ip: table, ip6: table };
+    const text = transcript(planRelease(await factsOf({ routes4: DOCKER, table, questions })));
+    assert.match(
+      text,
+      /nft 'delete table ip netproxy_dns'\nnft 'delete table ip6 netproxy_dns'\nnft 'delete table inet netproxy'\n$/,
+    );
+  });
+});
+
+describe('questions to resolvers', () => {
+  const WITH_DNS = { ...INPUT, dnsPort: 28_053 };
+  const tablesOf = (text: string): string[] =>
+    text.split('\n').filter((line) => line.includes('netproxy_dns'));
+
+  test('are redirected by tables of their own, made before the filter, which needs no nat', async () => {
+    const text = plan(await factsOf({ routes4: DOCKER, table: '', ipv6: '0' }), WITH_DNS);
+    const lines = tablesOf(text).map((line) => line.replace(/ #[0-9a-f]{8}"/, '"'));
+    const of = (family: string): string[] => [
+      `nft 'add table ${family} netproxy_dns'`,
+      `nft 'delete table ${family} netproxy_dns'`,
+      `nft 'add table ${family} netproxy_dns'`,
+      `nft 'add chain ${family} netproxy_dns dns { type nat hook output priority -150; policy accept; }'`,
+      `nft 'add rule ${family} netproxy_dns dns oifname != "tun0" meta mark != 0x6e70 meta l4proto { tcp, udp } th dport 53 redirect to :28053 comment "questions to resolvers"'`,
+    ];
+    assert.deepEqual(lines, [...of('ip'), ...of('ip6')]);
+    assert.deepEqual(text.split('\n').slice(0, lines.length), tablesOf(text));
+    assert.ok(!text.split('\n').some((line) => line.includes('inet netproxy') && line.includes('nat')));
+  });
+
+  test('have no table of IPv6 where the kernel has none, and none at all without nftables', async () => {
+    const four = plan(await factsOf({ routes4: DOCKER, table: '' }), WITH_DNS);
+    assert.ok(tablesOf(four).length > 0 && !four.includes('ip6 netproxy_dns'));
+    for (const [namespace, input] of [
+      [{ routes4: DOCKER }, WITH_DNS],
+      [
+        { routes4: DOCKER, table: '' },
+        { ...WITH_DNS, layers: ['routes'] },
+      ],
+    ] as const)
+      assert.deepEqual(tablesOf(plan(await factsOf(namespace), input)), []);
+  });
+
+  test('leave a table as it is that is as wanted, and replace or delete any other', async () => {
+    const wanted = desired(WITH_DNS, await factsOf({ table: '' })).questions[4]!.signature;
+    const listed = (signature: readonly string[]): string =>
+      JSON.stringify({
+        nftables: [
+          { chain: { name: 'dns', type: 'nat', hook: 'output', prio: -150 } },
+          { rule: { chain: 'dns', comment: signature.at(-1)!.slice('dns: '.length) } },
+        ],
+      });
+    const text = async (input: TakeOverInput, ip: string): Promise<string[]> =>
+      tablesOf(plan(await factsOf({ table: '', questions: { ip } }), input));
+    assert.deepEqual(await text(WITH_DNS, listed(wanted)), []);
+    assert.equal((await text({ ...WITH_DNS, dnsPort: 53 }, listed(wanted))).length, 5);
+    assert.equal((await text(WITH_DNS, '{"nftables":[{"table":{"flags":"dormant"}}]}')).length, 5);
+    assert.deepEqual(await text(INPUT, listed(wanted)), ["nft 'delete table ip netproxy_dns'"]);
+  });
+
+  test('are asked past us where the kernel cannot redirect: the filter stands, or with "strict" nothing is changed', async () => {
+    const runner = runnerOf({ routes4: DOCKER, table: '', addresses: ETH0, ipv6: '0' });
+    const made: string[] = [];
+    const half: NetRunner = {
+      ...runner,
+      ip: (args) => (args.includes('-N') || args[0] === '-j' ? runner.ip(args) : Promise.resolve('')),
+      async nft(args, script = '') {
+        if (args[0] !== '-f') return runner.nft(args);
+        if (script.includes('type nat'))
+          throw new NetproxyError('NFT_UNUSABLE', 'Could not process rule: Not supported');
+        made.push(script);
+        return '';
+      },
+    };
+    await assert.rejects(takeOver({ ...WITH_DNS, strict: true }, half), {
+      code: 'NFT_UNUSABLE',
+      message: /tables of nftables cannot be made, and "strict" is set: .*Not supported/,
+    });
+    assert.deepEqual(made, [], 'nothing was changed');
+    const { steps, warnings } = await takeOver(WITH_DNS, half);
+    assert.equal(made.length, 1);
+    assert.match(made[0]!, /^add table inet netproxy\n[^]*add chain inet netproxy egress/);
+    assert.deepEqual(
+      warnings.map((text) => /for IPv\d \(.*Not supported\).* asked past netproxy$/.test(text)),
+      [true, true],
+    );
+    assert.ok(!steps.some(({ table }) => table?.endsWith('netproxy_dns')), 'what was not done is not told');
   });
 });
 
