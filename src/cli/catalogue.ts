@@ -20,6 +20,7 @@ export const COMMAND_NAMES = [
   'wait',
   'connections',
   'reattach',
+  'top',
   'help',
   'completion',
 ] as const;

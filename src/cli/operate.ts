@@ -5,8 +5,10 @@ import { askedInput } from './asked.ts';
 import { connections, connectionsInput } from './connections.ts';
 import type { OperatorCommand } from './operator-commands.ts';
 import type { Output } from './output.ts';
+import { openScreen } from './screen.ts';
 import { status } from './status.ts';
 import type { Paint } from './style.ts';
+import { top } from './top.ts';
 import { wait } from './wait.ts';
 
 export interface Operator {
@@ -29,6 +31,10 @@ export async function operate(command: OperatorCommand, operator: Operator): Pro
       return 0;
     case 'status':
       await status({ ...asked, paint }, print);
+      return 0;
+    case 'top':
+      // The screen has its own signs of what matters; it needs colours only where they are wanted.
+      await top({ socket: asked.socket, paint, open: openScreen, stop: () => operator.stop() });
       return 0;
     default: {
       const input = connectionsInput(args);

@@ -9,7 +9,7 @@ const SORT: Parameter = {
   about: 'What comes first: numbers with the largest first, words in their order. Default: age.',
 };
 
-export type OperatorCommand = 'status' | 'wait' | 'connections';
+export type OperatorCommand = 'status' | 'wait' | 'connections' | 'top';
 
 export const OPERATOR_COMMANDS: Readonly<Record<OperatorCommand, CommandInfo>> = {
   status: {
@@ -65,5 +65,16 @@ export const OPERATOR_COMMANDS: Readonly<Record<OperatorCommand, CommandInfo>> =
       'netproxy connections --kill 17',
     ],
     exits: [[0, 'they were listed, or the one was ended']],
+  },
+  top: {
+    summary: 'show connections, their rates and the bastions on the whole terminal',
+    operands: '',
+    settings: ['control.socket'],
+    json: false,
+    about:
+      'Looks every second. Keys: q quits; s sorts by rate, bytes, age, target, bastion or owner, r reverses that; the ' +
+      'arrows (or j and k) and the page keys select a connection, and x, then y, ends it; p pauses.',
+    examples: ['netproxy top', 'docker exec -it netproxy netproxy top'],
+    exits: [[0, 'it was quit']],
   },
 };

@@ -1,5 +1,6 @@
 import { askJson } from '../control/client.ts';
 import type { ToldCondition } from '../control/health.ts';
+import { plain } from './format.ts';
 import type { Paint } from './style.ts';
 
 /** What `/v1/status` tells. */
@@ -8,17 +9,30 @@ export interface Status {
   readonly uptimeSeconds: number;
   readonly ready: boolean;
   readonly conditions: readonly ToldCondition[];
-  readonly bastions: readonly {
-    readonly name: string;
-    readonly state: string;
-    readonly reason: string;
-    readonly connections: number;
-    readonly channels: number;
-    readonly roundTripMs?: number;
-  }[];
+  readonly bastions: readonly BastionTold[];
+  /** By bastion or group; what was not asked for yet is absent. */
+  readonly farEnds: Readonly<Record<string, FarEndTold>>;
   readonly flows: number;
   /** Undefined where there is no filter that counts. */
   readonly leakedPackets?: number;
+}
+
+interface BastionTold {
+  readonly name: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly connections: number;
+  readonly channels: number;
+  readonly connects: number;
+  readonly losses: number;
+  readonly roundTripMs?: number;
+  readonly farEnd: { readonly server?: string; readonly forwarding?: boolean; readonly commands?: boolean };
+}
+
+interface FarEndTold {
+  readonly ipv4?: boolean;
+  readonly ipv6?: boolean;
+  readonly resolver?: string;
 }
 
 /** `netproxy status`: what the netproxy of this network namespace is doing. Throws NOT_RUNNING. */
@@ -33,15 +47,36 @@ export async function status(
 function describe(told: Status, paint: Paint): string {
   const mark = (ok: boolean): string => (ok ? paint('green', 'yes') : paint('red', 'no '));
   const leaked = told.leakedPackets ?? '-';
+  const ready = told.ready ? 'ready' : paint('red', 'not ready');
   return [
-    `${paint('bold', 'netproxy')} ${told.version}, ${told.ready ? 'ready' : paint('red', 'not ready')}, up ${told.uptimeSeconds} s, ${told.flows} flows, leaked packets ${leaked}`,
+    `${paint('bold', 'netproxy')} ${told.version}, ${ready}, up ${told.uptimeSeconds} s, ${told.flows} flows, leaked packets ${leaked}`,
     ...told.conditions.map(
-      ({ name, ok, reason, forSeconds }) => `  ${mark(ok)}  ${name.padEnd(10)} ${reason} (${forSeconds} s)`,
+      ({ name, ok, reason, forSeconds }) =>
+        `  ${mark(ok)}  ${name.padEnd(10)} ${plain(reason)} (${forSeconds} s)`,
     ),
     paint('bold', 'bastions'),
-    ...told.bastions.map(({ name, state, reason, connections, channels, roundTripMs }) => {
-      const trip = roundTripMs === undefined ? '' : `, round trip ${roundTripMs.toFixed(1)} ms`;
-      return `  ${mark(state === 'ready')}  ${name.padEnd(10)} ${reason}; connections ${connections}, channels ${channels}${trip}`;
-    }),
+    ...told.bastions.flatMap((bastion) => [
+      `  ${mark(bastion.state === 'ready')}  ${bastion.name.padEnd(10)} ${plain(bastion.reason)}`,
+      `       ${' '.repeat(10)} ${bastionText(bastion)}`,
+    ]),
+    ...Object.entries(told.farEnds).map(([name, end]) => `far end of ${name}: ${farEndText(end)}`),
   ].join('\n');
 }
+
+function bastionText({ farEnd, ...bastion }: BastionTold): string {
+  const { connections, channels, roundTripMs, connects, losses } = bastion;
+  return [
+    ...(farEnd.server === undefined ? [] : [plain(farEnd.server)]),
+    ...(roundTripMs === undefined ? [] : [`round trip ${roundTripMs.toFixed(1)} ms`]),
+    `connections ${connections}, channels ${channels}`,
+    `connected ${connects} times, lost ${losses}`,
+    `forwarding ${word(farEnd.forwarding)}, commands ${word(farEnd.commands)}`,
+  ].join('; ');
+}
+
+function farEndText({ ipv4, ipv6, resolver }: FarEndTold): string {
+  return `IPv4 ${word(ipv4)}, IPv6 ${word(ipv6)}, resolver ${resolver ?? 'not found yet'}`;
+}
+
+const word = (known: boolean | undefined): string =>
+  known === undefined ? 'not tried yet' : known ? 'yes' : 'no';

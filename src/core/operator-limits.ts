@@ -10,6 +10,9 @@ export const FLOW_OWNER_LOOKUPS = 500;
 export const FLOWS_LISTED = 1000;
 export const WATCH_INTERVAL_MS: number = 1 * SECOND_MS;
 
+/** Connections that "top" asks for, those that have carried most. */
+export const TOP_CONNECTIONS = 2000;
+
 /** Lines of the log that are kept for "netproxy logs", and their characters. */
 export const RECENT_LINES = 2000;
 export const RECENT_CHARACTERS: number = 512 * KIB;
