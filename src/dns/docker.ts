@@ -20,6 +20,8 @@ export async function askNetworkNames(near: Near, addresses: readonly string[]):
 
 /** The name of an address is NAME.NETWORK. */
 async function askNetworkName(near: Near, address: string): Promise<string | undefined> {
+  // The engine did not give it, and would hand the question on.
+  if (/^fe[89ab]/i.test(address)) return undefined;
   const cidr = parseCidr(address);
   const [zone] = cidr === undefined ? [] : reverseZones(cidr);
   if (zone === undefined) return undefined;

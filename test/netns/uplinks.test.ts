@@ -129,10 +129,10 @@ ip -4 route replace table 28274 local default dev eth0 metric INDEX proto 110
 ip -4 rule add pref 32763 oif eth0 lookup 254 suppress_prefixlength 3 protocol 110
 ip -4 rule add pref 32764 oif eth0 lookup 28274 protocol 110
 ip -4 route replace table 28273 default dev tun0 metric 1 proto 110 src 192.0.2.10
-ip -4 rule add pref 15 ipproto tcp dport 53 unreachable protocol 110
-ip -4 rule add pref 14 ipproto tcp dport 53 lookup 28273 protocol 110
-ip -4 rule add pref 13 ipproto udp dport 53 unreachable protocol 110
-ip -4 rule add pref 12 ipproto udp dport 53 lookup 28273 protocol 110
+ip -4 rule add pref 15 ipproto 6 dport 53 unreachable protocol 110
+ip -4 rule add pref 14 ipproto 6 dport 53 lookup 28273 protocol 110
+ip -4 rule add pref 13 ipproto 17 dport 53 unreachable protocol 110
+ip -4 rule add pref 12 ipproto 17 dport 53 lookup 28273 protocol 110
 ip -4 route replace default dev tun0 metric 0 proto 110 src 192.0.2.10
 ip -4 route replace throw default metric 1 proto 110`.split('\n');
 

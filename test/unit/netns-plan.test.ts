@@ -342,14 +342,14 @@ describe('destinations that go another way than their network', () => {
     const local = ['10.20.0.0/16:443/tcp', '172.17.0.5/32:5000-6000/tcp'];
     const text = plan(facts, { ...INPUT, local, captured });
     assert.deepEqual(text.match(/^ip -4 rule add pref (?!327)[2-9].*$/gm), [
-      'ip -4 rule add pref 27 to 10.20.0.0/16 ipproto tcp dport 443 lookup 28272 protocol 110',
-      'ip -4 rule add pref 26 to 10.20.0.0/16 ipproto tcp dport 443 lookup 254 suppress_prefixlength 0 protocol 110',
-      'ip -4 rule add pref 25 to 172.17.0.5 ipproto tcp dport 5000-6000 lookup 28272 protocol 110',
-      'ip -4 rule add pref 24 to 172.17.0.5 ipproto tcp dport 5000-6000 lookup 254 suppress_prefixlength 0 protocol 110',
-      'ip -4 rule add pref 23 to 172.17.0.5 ipproto udp dport 5432 unreachable protocol 110',
-      'ip -4 rule add pref 22 to 172.17.0.5 ipproto udp dport 5432 lookup 28273 protocol 110',
-      'ip -4 rule add pref 21 to 172.17.0.5 ipproto tcp dport 5432 unreachable protocol 110',
-      'ip -4 rule add pref 20 to 172.17.0.5 ipproto tcp dport 5432 lookup 28273 protocol 110',
+      'ip -4 rule add pref 27 to 10.20.0.0/16 ipproto 6 dport 443 lookup 28272 protocol 110',
+      'ip -4 rule add pref 26 to 10.20.0.0/16 ipproto 6 dport 443 lookup 254 suppress_prefixlength 0 protocol 110',
+      'ip -4 rule add pref 25 to 172.17.0.5 ipproto 6 dport 5000-6000 lookup 28272 protocol 110',
+      'ip -4 rule add pref 24 to 172.17.0.5 ipproto 6 dport 5000-6000 lookup 254 suppress_prefixlength 0 protocol 110',
+      'ip -4 rule add pref 23 to 172.17.0.5 ipproto 17 dport 5432 unreachable protocol 110',
+      'ip -4 rule add pref 22 to 172.17.0.5 ipproto 17 dport 5432 lookup 28273 protocol 110',
+      'ip -4 rule add pref 21 to 172.17.0.5 ipproto 6 dport 5432 unreachable protocol 110',
+      'ip -4 rule add pref 20 to 172.17.0.5 ipproto 6 dport 5432 lookup 28273 protocol 110',
     ]);
     assert.match(
       text,
