@@ -27,6 +27,11 @@ import { localHalf, SUBJECTS } from './subjects.ts';
 /** Above this share of the processors in use before the start, figures say more about the neighbours. */
 const LOAD_MAX = 0.25;
 const RELAY_PORT = 2223;
+/**
+ * Closed connections that may wait in TIME-WAIT in a namespace. A round of `rate` leaves more than half of
+ * all local ports there for a minute, and the next would measure how long the kernel looks for a free one.
+ */
+const TIME_WAITS = 256;
 const RESULTS = join(import.meta.dirname, 'results');
 const PHASES: readonly Phase[] = ['warm', 'fresh', 'local', 'rtt20', 'rtt100'];
 
@@ -89,6 +94,9 @@ const troubles: string[] = [];
 
 buildPrograms();
 const lab = await createLab({ other: true });
+for (const namespace of [lab.app, lab.other, lab.bastion, lab.target]) {
+  await namespace.run(['sh', '-c', `echo ${TIME_WAITS} > /proc/sys/net/ipv4/tcp_max_tw_buckets`]);
+}
 const sshd = await startSshd({
   netns: lab.bastion.name,
   address: LAB.bastion.v4,
