@@ -16,6 +16,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openTun", Napi::Function::New(env, open_tun, "openTun"));
   exports.Set("connectTcp", Napi::Function::New(env, connect_tcp, "connectTcp"));
   exports.Set("openUdp", Napi::Function::New(env, open_udp, "openUdp"));
+  exports.Set("releaseStartMemory", Napi::Function::New(env, release_start_memory, "releaseStartMemory"));
   exports.Set("reducePrivileges", Napi::Function::New(env, reduce_privileges, "reducePrivileges"));
   exports.Set("filterSystemCalls", Napi::Function::New(env, filter_system_calls, "filterSystemCalls"));
   exports.Set("socketOwner", Napi::Function::New(env, socket_owner, "socketOwner"));

@@ -23,6 +23,7 @@
         "packet/tcp.cc",
         "process/filter.cc",
         "process/holder.cc",
+        "process/memory.cc",
         "process/privileges.cc",
         "socket/socket.cc",
         "ssh/chacha.cc",

@@ -50,6 +50,7 @@ import { asksForProcess } from './policy/rule.ts';
 import { kernelRules } from './policy/kernel.ts';
 import { namedRules } from './policy/named-rules.ts';
 import { rulesPolicy, type Policy } from './policy/policy.ts';
+import { releaseStartMemory } from './process/memory.ts';
 import { reducePrivileges } from './process/privileges.ts';
 import { Relays } from './relay/carrier.ts';
 import { scanHostKeys } from './ssh/keyscan.ts';
@@ -236,6 +237,8 @@ async function run(
       'these networks stay direct',
     );
     await prove(upstreams.addresses);
+    // Before this process becomes a user that may not read its own /proc/self/smaps.
+    releaseStartMemory(native);
     reducePrivileges({
       ...{ native, log, user: config.user, seccomp: config.seccomp, files: source.files },
       agent: config.bastions.some(({ credentials }) => credentials.agentSocket !== undefined),

@@ -2,6 +2,7 @@
 
 #include "bindings/check.h"
 #include "process/filter.h"
+#include "process/memory.h"
 #include "process/privileges.h"
 
 namespace netproxy::bindings {
@@ -40,6 +41,10 @@ Napi::Value reduce_privileges(const Napi::CallbackInfo& info) {
     throw system_error(env, error);
   }
   return env.Undefined();
+}
+
+Napi::Value release_start_memory(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(process::release_start_memory()));
 }
 
 Napi::Value filter_system_calls(const Napi::CallbackInfo& info) {

@@ -5,6 +5,7 @@
 
 namespace netproxy::bindings {
 
+Napi::Value release_start_memory(const Napi::CallbackInfo& info);
 Napi::Value reduce_privileges(const Napi::CallbackInfo& info);
 Napi::Value filter_system_calls(const Napi::CallbackInfo& info);
 

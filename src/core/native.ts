@@ -134,6 +134,11 @@ export interface Native {
   /** A UDP socket with SO_MARK, bound and connected to nothing; returns its fd. */
   readonly openUdp: (family: Family, mark: number) => number;
   /**
+   * Gives freed heap back to the kernel, and unmaps code that the start has read from files; what runs again is
+   * mapped again. Returns the bytes of those mappings; 0 where /proc/self/smaps cannot be read.
+   */
+  readonly releaseStartMemory: () => number;
+  /**
    * Leaves this thread, and what it starts, those of `capabilities` (numbers of capabilities(7)) that it has,
    * and no others. With a user the whole process becomes that user, whose other threads keep none. For good.
    * Throws EPERM, with the user unchanged, where changing it is not allowed.
