@@ -93,6 +93,7 @@ async function run(
   const upstreams = await Upstreams.create(config, {
     ...{ native, log, held, own, engine: () => engine.native },
     lookup: (name) => lookup(name, { native, own }),
+    onRoundTrip: (bastion, ms) => operations.metrics.roundTrip(bastion, ms),
     onAddresses: (found) => {
       prove(found).catch((error: Error) => {
         const { code, hint } = error as Partial<NetproxyError>;
@@ -132,7 +133,13 @@ async function run(
     told: {
       upstreams: () => upstreams.states,
       farEnds: () => dns.farEnds,
-      leaked: async () => (await keeper.counts())?.leaked,
+      filter: () => keeper.counts(),
+      counters: () => ({
+        engine: engine.counters(),
+        dns: dns.counters,
+        relays: relay.counters,
+        udpEvicted: udp.counters.evicted,
+      }),
       config: () => source.describe(),
     },
   });

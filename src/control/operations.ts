@@ -1,11 +1,13 @@
 /** What operators see of a run and do to it: flows and their log, status, the control interface. */
 import type { Config } from '../config/config.ts';
 import { FlowTable } from '../core/flow-table.ts';
-import type { FlowTableOptions } from '../core/flow-table.ts';
+import type { EndedFlow, FlowTableOptions } from '../core/flow-table.ts';
 import type { LeveledLog } from '../core/logger.ts';
 import type { RecentLines } from '../core/recent-lines.ts';
 import { FlowLog } from './flow-log.ts';
 import { Health } from './health.ts';
+import type { Collected, Counters } from './metrics/collect.ts';
+import { Metrics } from './metrics/metrics.ts';
 import { ControlServer } from './server.ts';
 import { socketPaths } from './socket-path.ts';
 
@@ -14,8 +16,9 @@ export interface Told {
   upstreams(): readonly UpstreamTold[];
   /** What is known of far ends, by bastion or group. */
   farEnds(): Readonly<Record<string, FarEndTold>>;
-  /** Packets that left although they may not; undefined where nothing counts them. */
-  leaked(): Promise<number | undefined>;
+  /** Packets that left although they may not, and that were refused; undefined where nothing counts them. */
+  filter(): Promise<Collected['filter']>;
+  counters(): Counters;
   /** The effective configuration, without secrets. */
   config(): object;
 }
@@ -58,6 +61,7 @@ export class Operations {
   readonly health: Health;
   readonly flows: FlowTable;
   readonly #options: OperationsOptions;
+  readonly metrics: Metrics;
   readonly #flowLog: FlowLog;
   readonly #control: ControlServer;
   readonly #startedAt: number;
@@ -68,12 +72,21 @@ export class Operations {
     this.#startedAt = now();
     this.health = new Health(now);
     this.#flowLog = new FlowLog(log, recent, config.log.flows);
-    this.flows = new FlowTable({ now, nameOf, ownerOf, ended: (flow) => this.#flowLog.write(flow) });
+    this.metrics = new Metrics(async () => ({
+      ...{ version: options.version, health: this.health, flows: this.flows },
+      ...{ bastions: told.upstreams(), counters: told.counters(), filter: await told.filter() },
+    }));
+    const ended = (flow: EndedFlow): void => {
+      this.metrics.ended(flow);
+      this.#flowLog.write(flow);
+    };
+    this.flows = new FlowTable({ now, nameOf, ownerOf, ended });
     this.#control = new ControlServer(
       {
         ...{ health: this.health, flows: this.flows, recent, now },
         status: () => this.#status(),
         config: () => told.config(),
+        metrics: () => this.metrics.text(),
       },
       log,
     );
@@ -94,6 +107,7 @@ export class Operations {
   }
 
   async close(): Promise<void> {
+    this.metrics.close();
     await this.#control.close();
   }
 
@@ -107,7 +121,7 @@ export class Operations {
       bastions: told.upstreams(),
       farEnds: told.farEnds(),
       flows: this.flows.size,
-      leakedPackets: await told.leaked(),
+      leakedPackets: (await told.filter())?.leaked,
     };
   }
 }

@@ -15,6 +15,8 @@ export interface Shown {
   config(): object;
   /** Milliseconds of the clock of `flows`. */
   readonly now: () => number;
+  /** In the text format of Prometheus. */
+  metrics(): Promise<string>;
 }
 
 export interface Answer {
@@ -47,6 +49,8 @@ const BAD_REQUEST = 400;
 const NOT_FOUND = 404;
 const UNAVAILABLE = 503;
 
+/** The version of the text format that Prometheus is told of. */
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 const LINES_TYPE = 'application/x-ndjson';
 
 /** The routes of a running netproxy. */
@@ -61,6 +65,10 @@ export function routesOf(shown: Shown): readonly Route[] {
     { method: 'GET', path: '/livez', open: true, answer: () => ok({ live: true }) },
     { method: 'GET', path: '/readyz', open: true, answer: readiness },
     { method: 'GET', path: '/healthz', open: true, answer: readiness },
+    {
+      ...{ method: 'GET', path: '/metrics', open: true },
+      answer: async () => ({ status: OK, body: await shown.metrics(), contentType: METRICS_TYPE }),
+    },
     { method: 'GET', path: '/v1/status', answer: async () => ok(await shown.status()) },
     { method: 'GET', path: '/v1/config', answer: () => ok(shown.config()) },
     { method: 'GET', path: '/v1/connections', answer: ({ query }) => connections(shown, query) },

@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { GROUPS, SETTINGS } from '../../src/config/settings.ts';
 import type { Setting } from '../../src/config/settings.ts';
+import { METRICS } from '../../src/control/metrics/table.ts';
 import { ERRORS } from '../../src/core/errors.ts';
 import { repository } from './repository.ts';
 
@@ -21,6 +22,7 @@ export interface Document {
 export const DOCUMENTS: readonly Document[] = [
   { path: 'docs/errors.md', render: renderErrors },
   { path: 'docs/configuration.md', render: renderSettings },
+  { path: 'docs/metrics.md', render: renderMetrics },
 ];
 
 function renderErrors(): string {
@@ -28,6 +30,14 @@ function renderErrors(): string {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([code, row]) => `### ${code}\n\n${row.meaning}\n\n- Exit code: ${row.exit}\n- Fix: ${row.hint}\n`)
     .join('\n');
+}
+
+function renderMetrics(): string {
+  const rows = Object.entries(METRICS).map(([name, { type, labels, help }]) => {
+    const named = labels.map((label) => `\`${label}\``).join(', ');
+    return `| \`${name}\` | ${type} | ${named} | ${help} |`;
+  });
+  return `| metric | type | labels | what |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 function renderSettings(): string {

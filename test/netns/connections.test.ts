@@ -168,3 +168,41 @@ test('a token that could be guessed is refused', async () => {
   assert.equal(code, 64);
   assert.match(stderr, /at least 16 characters/);
 });
+
+test('metrics count what went through, by TCP too, and cost nothing before the first scrape', async () => {
+  await netproxy.stop();
+  netproxy = world.netproxy('--control-listen', '127.0.0.1:9180');
+  await netproxy.ready();
+  const { pid } = netproxy.child;
+  const mapped = async (): Promise<string> =>
+    (await world.lab.app.run(['cat', `/proc/${pid}/status`])).stdout;
+  const rss = async (): Promise<number> => Number(/VmRSS:\s+(\d+)/.exec(await mapped())?.[1]);
+  const scrape = async (): Promise<string> =>
+    (await world.lab.app.run(['curl', '-s', 'http://127.0.0.1:9180/metrics'])).stdout;
+  const value = (text: string, name: string): number =>
+    Number(
+      text
+        .split('\n')
+        .find((line) => line.startsWith(`${name} `))
+        ?.split(' ')
+        .at(-1),
+    );
+  const before = await rss();
+  const first = await scrape();
+  const grown = (await rss()) - before;
+  assert.ok(grown < 16_000, `the first scrape took ${grown} KiB`);
+  assert.equal(value(first, 'netproxy_leaked_packets_total'), 0);
+  assert.equal(value(first, 'netproxy_bastion_up{bastion="main"}'), 1);
+  await world.client('upload', LAB.target.v4, PORTS.digest, 300_000);
+  const counted =
+    'netproxy_flows_total{protocol="tcp",verdict="upstream",rule="the last resort",bastion="main",result="finished"}';
+  let text = '';
+  await waitFor('the flow to be counted', async () => value((text = await scrape()), counted) === 1);
+  assert.ok(value(text, 'netproxy_bytes_total{bastion="main",direction="out"}') >= 300_000);
+  assert.equal(value(text, 'netproxy_open_seconds_count{bastion="main"}'), 1);
+  await waitFor(
+    'a keepalive',
+    async () => value(await scrape(), 'netproxy_round_trip_seconds_count{bastion="main"}') >= 1,
+    20_000,
+  );
+});
