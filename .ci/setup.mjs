@@ -25,6 +25,7 @@ const DAY_MS = 24 * 3600 * 1000;
 
 /** Debian packages and what each is for. */
 const PACKAGES = {
+  'bind9-utils': 'dnssec-signzone, in tests',
   'bind9-dnsutils': 'dig, in tests',
   'ca-certificates': 'npm and curl over TLS',
   clang: 'fuzzers and sanitizers of the native code',
@@ -43,6 +44,7 @@ const PACKAGES = {
   'mariadb-server-core': 'MySQL, in tests',
   nftables: 'nft',
   nginx: 'HTTP/2, in tests',
+  'musl-tools': 'a program with the resolver of musl, in tests',
   'ngtcp2-client': 'QUIC, in tests',
   'ngtcp2-server': 'QUIC, in tests',
   'ntpsec-ntpdig': 'NTP, in tests',
@@ -58,6 +60,7 @@ const PACKAGES = {
   'python3-websockets': 'WebSocket, in tests',
   'redis-server': 'pipelines of Redis, in tests',
   tcpdump: 'leak checks in tests',
+  unbound: 'a resolver that validates, in tests',
 };
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');

@@ -108,10 +108,12 @@ export function answerSize(query: Message): number {
   return query.opt === undefined ? UDP_BYTES : Math.max(UDP_BYTES, get16(query.opt, 3));
 }
 
-function bare(message: Uint8Array, end: number, opt: Uint8Array | undefined): Uint8Array {
+/** The message up to `end`, of which so many answers are left, and OPT. */
+function bare(message: Uint8Array, end: number, opt: Uint8Array | undefined, answers = 0): Uint8Array {
   const short = new Uint8Array(end + (opt?.length ?? 0));
   short.set(message.subarray(0, end));
   short.fill(0, 6, HEADER_BYTES);
+  short.set([answers >> 8, answers & 0xff], 6);
   if (opt !== undefined) {
     short.set(opt, end);
     short[11] = 1;
@@ -119,13 +121,20 @@ function bare(message: Uint8Array, end: number, opt: Uint8Array | undefined): Ui
   return short;
 }
 
-/** The answer as it is when it fits, or else its questions alone with TC set: the client asks by TCP. */
+/**
+ * The answer as it is when it fits, or else as many of its answers as do, with TC set: the client asks by TCP. Those
+ * are for clients that cannot (musl before 1.2.4) and make do with some addresses; others take none of them
+ * (RFC 2181, 9).
+ */
 export function fit(answer: Uint8Array, size: number): Uint8Array | undefined {
   if (answer.length <= size) return answer;
   const message = parse(answer);
   if (message === undefined) return undefined;
-  const { questionsEnd, opt } = message;
-  const whole = bare(answer, questionsEnd, opt);
+  const { questionsEnd, opt, records } = message;
+  const room = size - (opt?.length ?? 0);
+  const over = records.findIndex((record) => !record.answers || record.end > room);
+  const answers = over < 0 ? records.length : over;
+  const whole = bare(answer, records[answers - 1]?.end ?? questionsEnd, opt, answers);
   const short = whole.length <= size ? whole : bare(answer, HEADER_BYTES, undefined);
   if (short.length === HEADER_BYTES) short.fill(0, 4, 6);
   short[2] = (short[2] ?? 0) | 0x02;

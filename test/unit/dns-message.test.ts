@@ -28,6 +28,26 @@ test('an answer that is too long keeps its questions and OPT, and says so', () =
   assert.equal(fit(long, 600), long);
 });
 
+test('of an answer that is too long as many records are left as fit, and no half ones', () => {
+  const address = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1];
+  for (const opt of [false, true]) {
+    const head = query(false);
+    head[7] = 40;
+    // Of the authority, which is left out.
+    head[9] = 1;
+    head[11] = opt ? 1 : 0;
+    const records = Array.from({ length: 41 }, () => address).flat();
+    const long = Uint8Array.from([...head, ...records, ...(opt ? OPT : [])]);
+    const short = fit(long, 512)!;
+    const left = opt ? 29 : 30;
+    assert.equal(short.length, head.length + left * address.length + (opt ? OPT.length : 0));
+    assert.deepEqual([...short.subarray(6, 12)], [0, left, 0, 0, 0, opt ? 1 : 0]);
+    const parsed = parse(short)!;
+    assert.deepEqual([parsed.records.length, parsed.opt !== undefined], [left, opt]);
+    assert.equal(short[2]! & 2, 2);
+  }
+});
+
 test('SERVFAIL has the id, the question and an OPT of its own', () => {
   for (const opt of [false, true]) {
     const question = query(opt);
