@@ -3,8 +3,9 @@
 const KIB = 1024;
 const SECOND_MS = 1000;
 
-/** Flows a second whose owner the kernel is asked for, about 10 us each: of more, the owner stays unknown. */
-export const FLOW_OWNER_LOOKUPS = 500;
+/** Flows a second whose owner the kernel is asked for: of more, the owner stays unknown. An answer takes 10 us of a
+ * quiet processor and 100 of a busy one; 500 a second were an eighth of the time that 2,000 connects a second take. */
+export const FLOW_OWNER_LOOKUPS = 200;
 
 /** Flows that an answer lists unless told otherwise, and milliseconds between looks of `--watch` and `top`. */
 export const FLOWS_LISTED = 1000;
