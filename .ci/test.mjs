@@ -4,7 +4,7 @@
 // cannot run a test would otherwise pass it.
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { compose } from 'node:stream';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -15,16 +15,16 @@ const MINUTE_MS = 60_000;
 const deadline = join(import.meta.dirname, 'deadline.mjs');
 
 /**
- * In the order of the time they take. The last ones run one file at a time: they measure deadlines,
- * and start many processes each.
+ * In the order of the time they take. `atOnce`: files that run side by side; most of a test of namespaces is
+ * waiting. Those of `alone` measure times or fill the processors, and have the machine for themselves.
  */
 const GROUPS = {
-  unit: { parallel: true },
-  house: { parallel: true },
-  native: { parallel: false },
-  ssh: { parallel: false },
-  netns: { parallel: false },
-  engine: { parallel: false, prepare: 'engine.mjs' },
+  unit: { atOnce: true },
+  house: { atOnce: true },
+  native: { atOnce: 1 },
+  ssh: { atOnce: 2, alone: ['backpressure', 'transfer'] },
+  netns: { atOnce: 2, alone: ['life', 'soak', 'transfer', 'datagrams'] },
+  engine: { atOnce: 1, prepare: 'engine.mjs' },
 };
 
 const folders = ['src', 'test', 'bench'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
@@ -70,7 +70,7 @@ function runChecks() {
 
 /** The events of all groups as if of one run, with the sum of their summaries at the end. */
 async function* events() {
-  for (const [name, { parallel, prepare }] of Object.entries(GROUPS)) {
+  for (const [name, { atOnce, alone = [], prepare }] of Object.entries(GROUPS)) {
     if (!wanted(name)) continue;
     const files = globSync(`test/${name}/**/*.test.ts`, { cwd: root }).sort().map((file) => join(root, file));
     if (files.length === 0) continue;
@@ -78,17 +78,24 @@ async function* events() {
       failedChecks.push(`what the tests of ${name} need`);
       continue;
     }
-    for await (const event of run({ files, concurrency: parallel, timeout: 5 * MINUTE_MS, execArgv: ['--import', deadline] })) {
-      if (event.type === 'test:summary') {
-        if (event.data.file === undefined) {
-          for (const key of Object.keys(total)) total[key] += event.data.counts[key] ?? 0;
-        }
-      } else if (!isOwnSummary(event)) yield event;
-    }
+    const isAlone = (file) => alone.includes(basename(file, '.test.ts'));
+    yield* runFiles(files.filter((file) => !isAlone(file)), atOnce);
+    yield* runFiles(files.filter(isAlone), 1);
   }
   const lines = { tests: total.tests, suites: total.suites, pass: total.passed, fail: total.failed, cancelled: total.cancelled, skipped: total.skipped, todo: total.todo, duration_ms: performance.now() - started };
   for (const [key, value] of Object.entries(lines)) {
     yield { type: 'test:diagnostic', data: { nesting: 0, message: `${key} ${value}`, level: 'info' } };
+  }
+}
+
+async function* runFiles(files, concurrency) {
+  if (files.length === 0) return;
+  for await (const event of run({ files, concurrency, timeout: 5 * MINUTE_MS, execArgv: ['--import', deadline] })) {
+    if (event.type === 'test:summary') {
+      if (event.data.file === undefined) {
+        for (const key of Object.keys(total)) total[key] += event.data.counts[key] ?? 0;
+      }
+    } else if (!isOwnSummary(event)) yield event;
   }
 }
 
