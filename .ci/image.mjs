@@ -18,9 +18,10 @@ orExplain(() => {
     const changes = BASE_CHANGES.flatMap((change) => ['--change', change]);
     if (docker(['import', ...changes, baseTar(cache, runtime), base]) !== 0) process.exit(1);
   }
+  const revision = spawnSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).stdout?.trim() || 'unknown';
   for (const target of ['netproxy', 'anchor', 'relay']) {
     const tag = target === 'netproxy' ? 'netproxy' : `netproxy-${target}`;
-    const status = docker(['build', '-f', 'docker/Dockerfile', '--target', target, '-t', tag, '.']);
+    const status = docker(['build', '--build-arg', `REVISION=${revision}`, '-f', 'docker/Dockerfile', '--target', target, '-t', tag, '.']);
     if (status !== 0) process.exit(status);
   }
   docker(['images', '--filter', 'reference=netproxy*']);

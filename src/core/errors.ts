@@ -203,7 +203,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning:
       'The name of a bastion is not in /etc/hosts and has no address in DNS, or no nameserver answered.',
-    hint: 'Check the name and the nameservers in /etc/resolv.conf, or give the address instead of the name.',
+    hint: 'Check the name and the nameservers in /etc/resolv.conf, or give the address instead of the name; Docker before 25 looks nothing up in a namespace that is closed already.',
   },
   OWN_TRAFFIC_CAPTURED: {
     exit: EXIT_FAILURE,
