@@ -30,6 +30,7 @@ import { DirectUdp } from './direct/udp.ts';
 import { lookup } from './dns/own/lookup.ts';
 import { Dns } from './dns/dns.ts';
 import { examine } from './doctor/doctor.ts';
+import { namespaceState } from './doctor/namespace.ts';
 import { Engine } from './engine/engine.ts';
 import { policyDialer } from './forward/dialer.ts';
 import { FakeGuard, namedDialer } from './forward/fake-guard.ts';
@@ -325,6 +326,7 @@ export const commands: Commands = {
   judge: judgeBastion,
   keyscan: scanHostKeys,
   doctor: (patient) => examine(patient, netCommands),
+  namespace: () => namespaceState(netCommands),
   plan,
   release: releaseHost,
   reattach: async ({ environment, ...rest }) =>

@@ -15,14 +15,17 @@ export interface AskedInput {
 }
 
 /** Reads the flag, the variable and the operand. Throws one ProblemsError. */
-export function askedInput({ flags, operands, problems, json }: Arguments, env: Environment): AskedInput {
+export function askedInput(
+  { command, flags, operands, problems, json }: Arguments,
+  env: Environment,
+): AskedInput {
   const found = [...problems];
   const row = setting('control.socket');
   const variable = env[row.env!] ?? '';
   const given =
     flags.get('control.socket')?.[0] ?? (variable === '' ? undefined : { text: variable, where: row.env! });
   const socket = given === undefined ? undefined : readValue(row, given, found);
-  const [text] = operands;
+  const [text] = command === 'wait' ? operands : [];
   const wanted = { ...row, kind: duration(0, WAIT_DEADLINE_MAX_MS) };
   const timeoutMs =
     text === undefined ? WAIT_DEADLINE_MS : readValue(wanted, { text, where: quoted(text) }, found);

@@ -21,6 +21,8 @@ export const COMMAND_NAMES = [
   'connections',
   'reattach',
   'top',
+  'logs',
+  'debug',
   'help',
   'completion',
 ] as const;

@@ -83,6 +83,8 @@ export interface Commands {
   keyscan(host: string, port: number, timeoutMs: number): Promise<readonly ScannedKey[]>;
   /** Looks at everything that `run` depends on. Changes nothing. */
   doctor(patient: Examined): Promise<readonly Finding[]>;
+  /** The state of the network namespace, as texts by the names of files. */
+  namespace(): Promise<Readonly<Record<string, string>>>;
   /** Prints the steps that `run` would take on the host. */
   plan(config: HostConfig, io: Io): Promise<void>;
   /** Puts the host back as it was, whoever changed it. */

@@ -111,7 +111,9 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   }
   if (command in OPERATOR_COMMANDS) {
     const asking = { args, environment: shell.environment, paint: colour, stop: () => shell.stopOnSignals() };
-    return operate(command as OperatorCommand, { ...asking, stdout: shell.stdout });
+    const { stdout, version } = shell;
+    const loadCommands = (): Promise<Commands> => shell.loadCommands();
+    return operate(command as OperatorCommand, { ...asking, stdout, version, loadCommands });
   }
   const files = new Set<string>();
   const sources = {

@@ -1,12 +1,18 @@
 /** Does the commands that ask a running netproxy. They load neither the parts nor a whole configuration. */
 import type { Environment } from '../config/environment.ts';
+import { loadHostConfig } from '../config/load.ts';
+import { NetproxyError } from '../core/errors.ts';
 import type { Arguments } from './arguments.ts';
 import { askedInput } from './asked.ts';
+import { bundle } from './bundle.ts';
+import type { Commands } from './commands.ts';
 import { connections, connectionsInput } from './connections.ts';
+import { logs } from './logs.ts';
 import type { OperatorCommand } from './operator-commands.ts';
 import type { Output } from './output.ts';
 import { openScreen } from './screen.ts';
 import { status } from './status.ts';
+import { wantsColour } from './style.ts';
 import type { Paint } from './style.ts';
 import { top } from './top.ts';
 import { wait } from './wait.ts';
@@ -16,6 +22,8 @@ export interface Operator {
   readonly environment: Environment;
   readonly stdout: Output;
   readonly paint: Paint;
+  readonly version: string;
+  loadCommands(): Promise<Commands>;
   /** Begins to listen for the signals that end a command. */
   stop(): AbortSignal;
 }
@@ -31,6 +39,25 @@ export async function operate(command: OperatorCommand, operator: Operator): Pro
       return 0;
     case 'status':
       await status({ ...asked, paint }, print);
+      return 0;
+    case 'logs': {
+      const follow = args.switches.has('follow');
+      const colour = wantsColour(stdout.terminal, operator.environment);
+      const stop = follow ? operator.stop() : new AbortController().signal;
+      await logs({ ...asked, follow, colour, stop }, print);
+      return 0;
+    }
+    case 'debug':
+      if (args.operands.length === 0) {
+        const hint = { hint: 'Run "netproxy debug bundle".' };
+        throw new NetproxyError('USAGE_INVALID', 'what to collect is missing; allowed: bundle', hint);
+      }
+      await bundle({
+        ...asked,
+        ...{ out: args.parameters.get('out'), version: operator.version, stdout },
+        host: (await loadHostConfig({ flags: new Map(), environment: {} })).config,
+        commands: await operator.loadCommands(),
+      });
       return 0;
     case 'top':
       // The screen has its own signs of what matters; it needs colours only where they are wanted.

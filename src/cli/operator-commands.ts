@@ -9,7 +9,7 @@ const SORT: Parameter = {
   about: 'What comes first: numbers with the largest first, words in their order. Default: age.',
 };
 
-export type OperatorCommand = 'status' | 'wait' | 'connections' | 'top';
+export type OperatorCommand = 'status' | 'wait' | 'connections' | 'top' | 'logs' | 'debug';
 
 export const OPERATOR_COMMANDS: Readonly<Record<OperatorCommand, CommandInfo>> = {
   status: {
@@ -76,5 +76,37 @@ export const OPERATOR_COMMANDS: Readonly<Record<OperatorCommand, CommandInfo>> =
       'arrows (or j and k) and the page keys select a connection, and x, then y, ends it; p pauses.',
     examples: ['netproxy top', 'docker exec -it netproxy netproxy top'],
     exits: [[0, 'it was quit']],
+  },
+  logs: {
+    summary: 'print the last lines of the log of a running netproxy',
+    operands: '',
+    settings: ['control.socket'],
+    switches: [['follow', 'Go on with further lines as they come, until a signal.']],
+    json: true,
+    about:
+      'Prints what a running netproxy keeps of its log, at most 2000 lines, wherever the log itself goes; in it are the ' +
+      'lines of all flows that are over, also of those that its log does not have (log.flows).',
+    examples: ['netproxy logs', 'netproxy logs --follow --json'],
+    exits: [[0, 'they were printed']],
+  },
+  debug: {
+    summary: 'collect what is needed to find out what is wrong, without secrets',
+    operands: 'bundle',
+    words: ['bundle'],
+    settings: ['control.socket'],
+    parameters: [
+      {
+        long: 'out',
+        placeholder: 'FILE',
+        about: 'Where to write it; "-" is standard output. Default: a name with the time.',
+      },
+    ],
+    json: true,
+    about:
+      'Writes an archive (tar, gzip) with version, status, settings in effect, connections, metrics, the last lines of the ' +
+      'log, what the doctor says, and addresses, routes and filter of the network namespace. Keys, passwords and tokens ' +
+      'are not in it; addresses and names that applications connected to are. netproxy need not be running.',
+    examples: ['netproxy debug bundle', 'docker exec netproxy netproxy debug bundle --out - > bundle.tar.gz'],
+    exits: [[0, 'it was written']],
   },
 };

@@ -3,5 +3,5 @@ export interface Output {
   readonly terminal: boolean;
   /** Columns of the terminal now; undefined where there is none. */
   readonly columns?: number | undefined;
-  write(text: string): void;
+  write(text: string | Uint8Array): void;
 }

@@ -60,6 +60,7 @@ export type ErrorCode =
   | 'CONTROL_UNAVAILABLE'
   | 'CONTROL_REFUSED'
   | 'TERMINAL_MISSING'
+  | 'OUTPUT_UNWRITABLE'
   | 'NOT_RUNNING'
   | 'NOT_READY'
   | 'DOCKER_UNREACHABLE'
@@ -281,6 +282,11 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_USAGE,
     meaning: '"netproxy top" draws on a terminal, and its input or output is none.',
     hint: 'Run it with a terminal ("docker exec -it"), or use "netproxy connections --watch".',
+  },
+  OUTPUT_UNWRITABLE: {
+    exit: EXIT_FAILURE,
+    meaning: 'The file that was to be written could not be.',
+    hint: 'Name another with --out; in a container with a read-only root, one in /tmp or /dev/shm, or "-" for standard output.',
   },
   NOT_RUNNING: {
     exit: EXIT_FAILURE,

@@ -17,7 +17,14 @@ async function cli(
     stderr: { terminal: false, write: (text) => void (err += text) },
     version: '1',
     loadCommands: async () => ({
-      ...{ run: unexpected, plan: unexpected, release: unexpected, doctor: unexpected, keyscan: unexpected },
+      ...{
+        run: unexpected,
+        plan: unexpected,
+        release: unexpected,
+        doctor: unexpected,
+        namespace: unexpected,
+        keyscan: unexpected,
+      },
       ...{ check: unexpected, judge: unexpected, reattach: unexpected, containers: unexpected },
       ...commands,
     }),

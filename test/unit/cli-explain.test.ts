@@ -40,7 +40,14 @@ async function cli(...argv: string[]): Promise<{ code: number; out: string; err:
       const unexpected = (): never => assert.fail('not expected');
       const none = async (): Promise<[]> => [];
       return {
-        ...{ run: unexpected, plan: unexpected, release: unexpected, doctor: none, keyscan: none },
+        ...{
+          run: unexpected,
+          plan: unexpected,
+          release: unexpected,
+          doctor: none,
+          namespace: unexpected,
+          keyscan: none,
+        },
         ...{ check: none, judge: none, reattach: none, containers: none },
       };
     },

@@ -65,6 +65,7 @@ async function cli(
       judge: async () => [],
       keyscan: async () => [],
       doctor: async () => [],
+      namespace: async () => ({}),
       plan: async () => unexpected(),
       release: async () => unexpected(),
       reattach: async () => unexpected(),
