@@ -17,6 +17,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("connectTcp", Napi::Function::New(env, connect_tcp, "connectTcp"));
   exports.Set("openUdp", Napi::Function::New(env, open_udp, "openUdp"));
   exports.Set("releaseStartMemory", Napi::Function::New(env, release_start_memory, "releaseStartMemory"));
+  exports.Set("bindTcp", Napi::Function::New(env, bind_tcp, "bindTcp"));
+  exports.Set("bindUdp", Napi::Function::New(env, bind_udp, "bindUdp"));
   exports.Set("reducePrivileges", Napi::Function::New(env, reduce_privileges, "reducePrivileges"));
   exports.Set("filterSystemCalls", Napi::Function::New(env, filter_system_calls, "filterSystemCalls"));
   exports.Set("socketOwner", Napi::Function::New(env, socket_owner, "socketOwner"));

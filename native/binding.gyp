@@ -25,6 +25,7 @@
         "process/holder.cc",
         "process/memory.cc",
         "process/privileges.cc",
+        "socket/make.cc",
         "socket/socket.cc",
         "ssh/chacha.cc",
         "ssh/cipher.cc",
@@ -69,6 +70,21 @@
       "type": "executable",
       "sources": ["health/health.c"],
       "cflags": ["-Os", "-Wall", "-Wextra"]
+    },
+    {
+      "target_name": "netns-helper",
+      "type": "executable",
+      "sources": [
+        "helper/commands.cc",
+        "helper/descriptors.cc",
+        "helper/main.cc",
+        "helper/namespaces.cc",
+        "socket/make.cc",
+        "tun/tun.cc"
+      ],
+      "include_dirs": ["."],
+      "cflags_cc!": ["-fno-exceptions", "-fno-rtti"],
+      "cflags_cc": ["-std=c++20", "-fexceptions", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra"]
     },
     {
       "target_name": "anchor",

@@ -184,4 +184,18 @@ inline constexpr uint32_t kChallengeAcksPerSecond = 1000;
 // Pieces out of order that one flow may hold; they don't overlap, so its receive window bounds the bytes.
 inline constexpr size_t kOutOfOrderPieces = 256;
 
+// Milliseconds. The helper in another network namespace answers from its loop, which waits for nothing; more
+// means that it is stopped.
+inline constexpr int kHelperAnswerMs = 5000;
+
+// Bytes of a frame to or from the helper: a table of nftables with many networks, or a command with its
+// arguments and environment (Linux takes 2 MiB of those by default).
+inline constexpr size_t kHelperFrameBytes = 16 * 1024 * 1024;
+
+// Bytes of output of one of its commands: NET_COMMAND_OUTPUT_MAX_BYTES of src/core/limits.ts.
+inline constexpr size_t kHelperOutputBytes = 8 * 1024 * 1024;
+
+// Commands that the helper runs at once; netproxy needs about five. More fail with EAGAIN.
+inline constexpr size_t kHelperCommandsMax = 64;
+
 }  // namespace netproxy::limits

@@ -7,6 +7,8 @@
 #include <string>
 #include <system_error>
 
+#include "socket/make.h"
+
 namespace netproxy::bindings {
 
 // For thread-safe functions that carry no data: calls their function without arguments.
@@ -29,6 +31,13 @@ inline Napi::Error system_error(Napi::Env env, const std::system_error& error) {
 inline uint32_t uint32_at(const Napi::CallbackInfo& info, size_t at, const char* name) {
   if (!info[at].IsNumber()) throw Napi::TypeError::New(info.Env(), std::string(name) + " must be a number");
   return info[at].As<Napi::Number>().Uint32Value();
+}
+
+// The channel to a helper, an argument that may be left out: then it is the own namespace.
+inline int helper_at(const Napi::CallbackInfo& info, size_t at) {
+  if (info[at].IsUndefined()) return socket::kOwn;
+  if (!info[at].IsNumber()) throw Napi::TypeError::New(info.Env(), "helper must be a descriptor");
+  return info[at].As<Napi::Number>().Int32Value();
 }
 
 inline Napi::Uint8Array bytes_at(const Napi::CallbackInfo& info, size_t at, const char* name) {

@@ -1,6 +1,5 @@
 #include "bindings/owner.h"
 
-#include <net/if.h>
 #include <netinet/in.h>
 
 #include "bindings/check.h"
@@ -34,9 +33,8 @@ Napi::Value socket_owner(const Napi::CallbackInfo& info) {
                                    .source_port = port_at(info, 2, "sourcePort"),
                                    .destination = text_at(info, 3, "destination"),
                                    .destination_port = port_at(info, 4, "destinationPort")};
-  const uint32_t device = if_nametoindex(text_at(info, 5, "device").c_str());
   try {
-    const auto owner = netlink::socket_owner(tuple, device);
+    const auto owner = netlink::socket_owner(tuple, text_at(info, 5, "device"), helper_at(info, 6));
     if (!owner) return env.Undefined();
     auto result = Napi::Object::New(env);
     result.Set("uid", owner->uid);

@@ -2,17 +2,54 @@
 
 #include <sys/socket.h>
 
+#include <cstring>
+
 #include "bindings/check.h"
+#include "socket/make.h"
 #include "socket/socket.h"
 #include "tun/tun.h"
 
 namespace netproxy::bindings {
 
+namespace {
+
+tun::Device open_device(const std::string& name, int helper) {
+  if (helper == socket::kOwn) return tun::open(name);
+  helper::Request request{};
+  request.kind = helper::Kind::kTun;
+  if (name.size() >= sizeof request.name)
+    throw std::system_error(ENAMETOOLONG, std::generic_category(), "interface name");
+  std::memcpy(request.name, name.data(), name.size());
+  helper::Answer answer{};
+  const int fd = socket::ask(helper, request, answer);
+  return {fd, answer.name, answer.segmentation != 0};
+}
+
+uint16_t port_at(const Napi::CallbackInfo& info, size_t at, uint32_t least) {
+  const uint32_t port = uint32_at(info, at, "port");
+  if (port < least || port > 65535)
+    throw Napi::RangeError::New(info.Env(), "port must be from " + std::to_string(least) + " to 65535");
+  return static_cast<uint16_t>(port);
+}
+
+Napi::Value bind_to(const Napi::CallbackInfo& info, int type) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsString()) throw Napi::TypeError::New(env, "address must be a string");
+  try {
+    return Napi::Number::New(
+        env, socket::bind_to(info[0].As<Napi::String>(), port_at(info, 1, 0), type, helper_at(info, 2)));
+  } catch (const std::system_error& error) {
+    throw system_error(env, error);
+  }
+}
+
+}  // namespace
+
 Napi::Value open_tun(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsString()) throw Napi::TypeError::New(env, "name must be a string");
   try {
-    const auto device = tun::open(info[0].As<Napi::String>());
+    const auto device = open_device(info[0].As<Napi::String>(), helper_at(info, 1));
     auto result = Napi::Object::New(env);
     result.Set("fd", device.fd);
     result.Set("name", device.name);
@@ -26,12 +63,12 @@ Napi::Value open_tun(const Napi::CallbackInfo& info) {
 Napi::Value connect_tcp(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsString()) throw Napi::TypeError::New(env, "address must be a string");
-  const uint32_t port = uint32_at(info, 1, "port");
-  if (port == 0 || port > 65535) throw Napi::RangeError::New(env, "port must be from 1 to 65535");
+  const uint16_t port = port_at(info, 1, 1);
   try {
-    const int fd = socket::connect_tcp(
-        info[0].As<Napi::String>(), static_cast<uint16_t>(port),
-        {.mark = uint32_at(info, 2, "mark"), .user_timeout_ms = uint32_at(info, 3, "userTimeoutMs")});
+    const int fd = socket::connect_tcp(info[0].As<Napi::String>(), port,
+                                       {.mark = uint32_at(info, 2, "mark"),
+                                        .user_timeout_ms = uint32_at(info, 3, "userTimeoutMs"),
+                                        .helper = helper_at(info, 4)});
     return Napi::Number::New(env, fd);
   } catch (const std::system_error& error) {
     throw system_error(env, error);
@@ -43,17 +80,23 @@ Napi::Value open_udp(const Napi::CallbackInfo& info) {
   const uint32_t family = uint32_at(info, 0, "family");
   if (family != 4 && family != 6) throw Napi::RangeError::New(env, "family must be 4 or 6");
   try {
-    const int fd = socket::open_udp(family == 4 ? AF_INET : AF_INET6, uint32_at(info, 1, "mark"));
+    const int fd =
+        socket::open_udp(family == 4 ? AF_INET : AF_INET6, uint32_at(info, 1, "mark"), helper_at(info, 2));
     return Napi::Number::New(env, fd);
   } catch (const std::system_error& error) {
     throw system_error(env, error);
   }
 }
 
+Napi::Value bind_tcp(const Napi::CallbackInfo& info) { return bind_to(info, SOCK_STREAM); }
+
+Napi::Value bind_udp(const Napi::CallbackInfo& info) { return bind_to(info, SOCK_DGRAM); }
+
 Napi::Value socket_pair(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  const bool packets = info[0].IsString() && info[0].As<Napi::String>().Utf8Value() == "packets";
   try {
-    const auto ends = socket::pair();
+    const auto ends = socket::pair(packets ? SOCK_SEQPACKET : SOCK_STREAM);
     auto result = Napi::Array::New(env, ends.size());
     for (uint32_t at = 0; at < ends.size(); ++at) result.Set(at, ends[at]);
     return result;

@@ -72,7 +72,7 @@ Napi::Value watch_namespace(const Napi::CallbackInfo& info) {
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) throw Napi::Error::New(env, "no event loop");
   netlink::Sockets sockets;
   try {
-    sockets = netlink::open_watch();
+    sockets = netlink::open_watch(helper_at(info, 1));
   } catch (const std::system_error& error) {
     throw system_error(env, error);
   }

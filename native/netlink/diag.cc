@@ -1,12 +1,14 @@
 #include "netlink/diag.h"
 
 #include <arpa/inet.h>
+#include <linux/if.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +16,8 @@
 #include <cstring>
 #include <system_error>
 #include <utility>
+
+#include "socket/make.h"
 
 namespace netproxy::netlink {
 
@@ -78,6 +82,14 @@ Request make_request(const SocketTuple& tuple, uint32_t device) {
   return request;
 }
 
+// Of the device in the namespace of the socket; 0 when there is none.
+uint32_t index_of(const std::string& device, int fd) {
+  ifreq request{};
+  if (device.size() >= sizeof request.ifr_name) return 0;
+  std::memcpy(request.ifr_name, device.data(), device.size());
+  return ioctl(fd, SIOCGIFINDEX, &request) == 0 ? static_cast<uint32_t>(request.ifr_ifindex) : 0;
+}
+
 uint64_t cgroup_of(const inet_diag_msg& message, size_t length) {
   const auto* attribute = reinterpret_cast<const rtattr*>(&message + 1);
   for (auto left = static_cast<unsigned>(length - sizeof message); RTA_OK(attribute, left);
@@ -93,10 +105,9 @@ uint64_t cgroup_of(const inet_diag_msg& message, size_t length) {
 
 }  // namespace
 
-std::optional<SocketOwner> socket_owner(const SocketTuple& tuple, uint32_t device) {
-  const Request request = make_request(tuple, device);
-  const Descriptor netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (netlink.fd() < 0) fail(errno, "netlink");
+std::optional<SocketOwner> socket_owner(const SocketTuple& tuple, const std::string& device, int helper) {
+  const Descriptor netlink(socket::make({AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, 0}, helper));
+  const Request request = make_request(tuple, index_of(device, netlink.fd()));
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   if (sendto(netlink.fd(), &request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&kernel),

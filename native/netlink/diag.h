@@ -22,8 +22,8 @@ struct SocketOwner {
 };
 
 // The socket of this network namespace that sends from `source` to `destination`; empty when there is none.
-// `device` is the index of the one it may be bound to. Throws std::system_error when the kernel has no
-// sock_diag, or the addresses are none, or of two families.
-std::optional<SocketOwner> socket_owner(const SocketTuple& tuple, uint32_t device);
+// `device` is the name of the one it may be bound to, `helper` whose namespace it is (socket/make.h). Throws
+// std::system_error when the kernel has no sock_diag, or the addresses are none, or of two families.
+std::optional<SocketOwner> socket_owner(const SocketTuple& tuple, const std::string& device, int helper);
 
 }  // namespace netproxy::netlink

@@ -10,14 +10,21 @@
 #include <initializer_list>
 #include <system_error>
 
+#include "socket/make.h"
+
 namespace netproxy::netlink {
 
 namespace {
 
 // -1 with errno set when the kernel has no such family or group.
-int join(int protocol, std::initializer_list<int> groups) {
-  const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-  if (fd < 0) return -1;
+int join(int helper, int protocol, std::initializer_list<int> groups) {
+  int fd = -1;
+  try {
+    fd = socket::make({AF_NETLINK, SOCK_RAW, protocol, 0}, helper);
+  } catch (const std::system_error& error) {
+    errno = error.code().value();
+    return -1;
+  }
   sockaddr_nl any{};
   any.nl_family = AF_NETLINK;
   bool good = bind(fd, reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0;
@@ -33,13 +40,13 @@ int join(int protocol, std::initializer_list<int> groups) {
 
 }  // namespace
 
-Sockets open_watch() {
+Sockets open_watch(int helper) {
   Sockets sockets;
-  sockets.routes =
-      join(NETLINK_ROUTE, {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                           RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE});
+  sockets.routes = join(helper, NETLINK_ROUTE,
+                        {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+                         RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE});
   if (sockets.routes < 0) throw std::system_error(errno, std::generic_category(), "netlink");
-  sockets.filter = join(NETLINK_NETFILTER, {NFNLGRP_NFTABLES});
+  sockets.filter = join(helper, NETLINK_NETFILTER, {NFNLGRP_NFTABLES});
   return sockets;
 }
 

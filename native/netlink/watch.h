@@ -5,12 +5,13 @@
 namespace netproxy::netlink {
 
 // Non-blocking sockets, joined to the groups of links, addresses, routes and rules, and of nftables. The
-// second is -1 where the kernel has no nf_tables. Throws std::system_error.
+// second is -1 where the kernel has no nf_tables. `helper`: whose namespace (socket/make.h). Throws
+// std::system_error.
 struct Sockets {
   int routes = -1;
   int filter = -1;
 };
-Sockets open_watch();
+Sockets open_watch(int helper);
 
 // Reads and drops everything that waits. True when there was something, also when the kernel had to drop
 // messages: then there was more than fits.

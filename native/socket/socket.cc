@@ -10,6 +10,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "socket/make.h"
+
 namespace netproxy::socket {
 
 namespace {
@@ -46,10 +48,8 @@ socklen_t parse(const std::string& address, uint16_t port, sockaddr_storage& out
 int connect_tcp(const std::string& address, uint16_t port, const Options& options) {
   sockaddr_storage to{};
   const socklen_t size = parse(address, port, to);
-  const int fd = ::socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-  if (fd < 0) fail(fd, "socket");
+  const int fd = make({to.ss_family, SOCK_STREAM, IPPROTO_TCP, options.mark}, options.helper);
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
-  if (options.mark != 0) set(fd, SOL_SOCKET, SO_MARK, static_cast<int>(options.mark), "SO_MARK");
   if (options.user_timeout_ms != 0) {
     set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(options.user_timeout_ms), "TCP_USER_TIMEOUT");
   }
@@ -58,17 +58,23 @@ int connect_tcp(const std::string& address, uint16_t port, const Options& option
   return fd;
 }
 
-int open_udp(int family, uint32_t mark) {
-  const int fd = ::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
-  if (fd < 0) fail(fd, "socket");
-  if (mark != 0) set(fd, SOL_SOCKET, SO_MARK, static_cast<int>(mark), "SO_MARK");
+int open_udp(int family, uint32_t mark, int helper) {
+  return make({family, SOCK_DGRAM, IPPROTO_UDP, mark}, helper);
+}
+
+int bind_to(const std::string& address, uint16_t port, int type, int helper) {
+  sockaddr_storage to{};
+  const socklen_t size = parse(address, port, to);
+  const int fd = make({to.ss_family, type, 0, 0}, helper);
+  // A successor may listen while connections of its predecessor end.
+  if (type == SOCK_STREAM) set(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&to), size) < 0) fail(fd, "bind");
   return fd;
 }
 
-std::array<int, 2> pair() {
+std::array<int, 2> pair(int type) {
   std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    fail(-1, "socketpair");
+  if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) < 0) fail(-1, "socketpair");
   return ends;
 }
 

@@ -56,6 +56,8 @@ export type ErrorCode =
   | 'IP_COMMAND_MISSING'
   | 'IP_COMMAND_FAILED'
   | 'NFT_UNUSABLE'
+  | 'NAMESPACE_REFUSED'
+  | 'HELPER_LOST'
   | 'DNS_PORT_BUSY'
   | 'CONTROL_UNAVAILABLE'
   | 'CONTROL_REFUSED'
@@ -261,6 +263,17 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     meaning:
       'The command "nft" is missing, or the kernel lacks what the filter needs (nf_tables, nf_conntrack), and "strict" is set.',
     hint: 'Install the package nftables where netproxy runs, or load the modules nf_tables and nf_conntrack on the host; without "strict", routes alone keep traffic in.',
+  },
+  NAMESPACE_REFUSED: {
+    exit: EXIT_USAGE,
+    meaning: 'The network namespace to work in could not be made or entered.',
+    hint: 'Run as root, or as a user who may make user namespaces; the message says which step was refused.',
+  },
+  HELPER_LOST: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The helper that netproxy has in the other network namespace has ended; nothing goes out of that namespace.',
+    hint: 'See what ended it, such as the memory limit of a container, and start netproxy again.',
   },
   DNS_PORT_BUSY: {
     exit: EXIT_FAILURE,

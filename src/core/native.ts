@@ -126,13 +126,26 @@ export interface SshLink {
   close(): void;
 }
 
+/** `helper` is the channel to a helper (src/netns/helper.ts), in whose namespace it is done; undefined: in ours. */
 export interface Native {
   /** Throws an Error with `code` (EPERM, ENOENT, EBUSY …) whose message names the failing step. */
-  readonly openTun: (name: string) => TunDevice;
-  /** Starts a connect on a socket with SO_MARK; returns its fd, which fails or becomes writable later. */
-  readonly connectTcp: (address: string, port: number, mark: number, userTimeoutMs: number) => number;
+  readonly openTun: (name: string, helper?: number) => TunDevice;
+  /**
+   * Starts a connect on a socket with SO_MARK, with 0 without; returns its fd, which fails or becomes writable
+   * later.
+   */
+  readonly connectTcp: (
+    address: string,
+    port: number,
+    mark: number,
+    userTimeoutMs: number,
+    helper?: number,
+  ) => number;
   /** A UDP socket with SO_MARK, bound and connected to nothing; returns its fd. */
-  readonly openUdp: (family: Family, mark: number) => number;
+  readonly openUdp: (family: Family, mark: number, helper?: number) => number;
+  /** Bound sockets, which do not listen yet; return the fd. */
+  readonly bindTcp: (address: string, port: number, helper?: number) => number;
+  readonly bindUdp: (address: string, port: number, helper?: number) => number;
   /**
    * Gives freed heap back to the kernel, and unmaps code that the start has read from files; what runs again is
    * mapped again. Returns the bytes of those mappings; 0 where /proc/self/smaps cannot be read.
@@ -161,6 +174,7 @@ export interface Native {
     destination: string,
     destinationPort: number,
     device: string,
+    helper?: number,
   ) => { readonly uid: number; readonly inode: number; readonly cgroup: bigint } | undefined;
   /**
    * The visible process that holds the socket with this inode, 0 when none is found; those of `first` are
@@ -176,9 +190,9 @@ export interface Native {
    * Calls `onChange` whenever a link, address, route, rule or table of nftables of this namespace has
    * changed, whoever did it. Gives the function that ends it. Does not keep the process alive.
    */
-  readonly watchNamespace: (onChange: () => void) => () => void;
-  /** Two non-blocking ends of one local stream (socketpair(2)), each the caller's to close. */
-  readonly socketPair: () => readonly [number, number];
+  readonly watchNamespace: (onChange: () => void, helper?: number) => () => void;
+  /** Two non-blocking ends of one local connection (socketpair(2)), each the caller's to close. */
+  readonly socketPair: (kind?: 'stream' | 'packets') => readonly [number, number];
   /**
    * The length of `key` tells the cipher: 16 or 32 bytes are AES-GCM, with 12 of `iv`; 64 are
    * chacha20-poly1305, without any. `sequence` is the number of the first packet.

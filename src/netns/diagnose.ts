@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+
 import { NetproxyError } from '../core/errors.ts';
 
 export const NET_ADMIN_HINT: string = `Give the container the capability NET_ADMIN. Compose, below the service:
@@ -43,4 +45,51 @@ export function diagnoseTun(error: NodeJS.ErrnoException): NetproxyError {
     default:
       return new NetproxyError('TUN_FAILED', message, { cause: error });
   }
+}
+
+const ENTER_HINT = `To enter another network namespace netproxy needs the capabilities SYS_ADMIN and NET_ADMIN. Compose:
+    cap_add: [SYS_ADMIN, NET_ADMIN]
+docker run: --cap-add SYS_ADMIN --cap-add NET_ADMIN`;
+
+const CONTAINER_HINT = `In a container its filter of system calls (seccomp) refuses new namespaces, as Docker's does. Compose, below the service:
+    security_opt: [seccomp=unconfined]
+Kubernetes: securityContext: { seccompProfile: { type: Unconfined } }
+docker run: --security-opt seccomp=unconfined
+or as root with the capability SYS_ADMIN. On a machine: run as root.`;
+
+/** What of the machine forbids user namespaces, and what allows them: a file, what it holds then, and the fix. */
+const FORBIDS: readonly (readonly [path: string, value: string, hint: string])[] = [
+  [
+    '/proc/sys/user/max_user_namespaces',
+    '0',
+    'User namespaces are switched off. On the machine: sysctl user.max_user_namespaces=10000; or run as root.',
+  ],
+  [
+    '/proc/sys/kernel/unprivileged_userns_clone',
+    '0',
+    'User namespaces are for root only. On the machine: sysctl kernel.unprivileged_userns_clone=1; or run as root.',
+  ],
+  [
+    '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',
+    '1',
+    'AppArmor keeps capabilities from user namespaces, as on Ubuntu from 23.10 on. On the machine: sysctl kernel.apparmor_restrict_unprivileged_userns=0; or run as root.',
+  ],
+];
+
+/** Says why a helper has not come into its namespace. `step` is its own word for what was refused. */
+export async function namespaceRefused(
+  code: string,
+  step: string,
+  kind: 'enter' | 'new',
+): Promise<NetproxyError> {
+  const message = `${kind === 'new' ? 'making a network namespace' : 'entering the network namespace'}: ${step}`;
+  if (kind === 'enter') {
+    const missing = code === 'ENOENT' ? { hint: 'The process whose namespace it was has ended, or the path is wrong.' } : {};
+    return new NetproxyError('NAMESPACE_REFUSED', message, code === 'EPERM' || code === 'EACCES' ? { hint: ENTER_HINT } : missing);
+  }
+  for (const [path, value, hint] of FORBIDS) {
+    const found = await readFile(path, 'utf8').catch(() => '');
+    if (found.trim() === value) return new NetproxyError('NAMESPACE_REFUSED', message, { hint });
+  }
+  return new NetproxyError('NAMESPACE_REFUSED', message, { hint: CONTAINER_HINT });
 }

@@ -16,13 +16,37 @@ export interface NetRunner {
   proc(path: string): Promise<string | undefined>;
 }
 
-/** Makes a runner; `prefix` is a command that the others are run by, such as nsenter with its arguments. */
-export function netRunner(prefix: readonly string[], proc: NetRunner['proc']): NetRunner {
+/** What a command printed, and what went wrong; `code` of the error is ENOENT where there is no such command. */
+export interface Executed {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly error: (Error & { code?: unknown }) | null;
+}
+
+/** Makes a runner of what runs a command to its end. */
+export function runnerOf(
+  execute: (argv: readonly string[], input: string) => Promise<Executed>,
+  proc: NetRunner['proc'],
+): NetRunner {
+  const run = async (
+    argv: readonly string[],
+    input: string,
+    explain: (failed: Failed) => NetproxyError,
+  ): Promise<string> => {
+    const { stdout, stderr, error } = await execute(argv, input);
+    if (error !== null) throw explain({ argv, input, error, stderr });
+    return stdout;
+  };
   return {
-    ip: (args, input = '') => execute([...prefix, 'ip', ...args], input, explainIp),
-    nft: (args, input = '') => execute([...prefix, 'nft', ...args], input, explainNft),
+    ip: (args, input = '') => run(['ip', ...args], input, explainIp),
+    nft: (args, input = '') => run(['nft', ...args], input, explainNft),
     proc,
   };
+}
+
+/** Makes a runner; `prefix` is a command that the others are run by, such as nsenter with its arguments. */
+export function netRunner(prefix: readonly string[], proc: NetRunner['proc']): NetRunner {
+  return runnerOf((argv, input) => execute([...prefix, ...argv], input), proc);
 }
 
 /** Acts on the namespace that this process lives in. */
@@ -41,11 +65,7 @@ interface Failed {
   readonly stderr: string;
 }
 
-function execute(
-  argv: readonly string[],
-  input: string,
-  explain: (failed: Failed) => NetproxyError,
-): Promise<string> {
+function execute(argv: readonly string[], input: string): Promise<Executed> {
   const [file = '', ...args] = argv;
   const options = {
     // Error texts are matched below, so they must not be translated.
@@ -53,10 +73,9 @@ function execute(
     timeout: NET_COMMAND_DEADLINE_MS,
     maxBuffer: NET_COMMAND_OUTPUT_MAX_BYTES,
   };
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const child = execFile(file, args, options, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else reject(explain({ argv, input, error, stderr }));
+      resolve({ stdout, stderr, error });
     });
     child.stdin?.on('error', () => {
       // The command stopped at an earlier line and closed its input; its exit code tells.
