@@ -42,6 +42,8 @@ import { diagnoseTun } from './netns/diagnose.ts';
 import { describe } from './netns/describe.ts';
 import type { TakeOverInput } from './netns/desired.ts';
 import { Keeper } from './netns/keeper.ts';
+import { here } from './netns/place.ts';
+import type { Place } from './netns/place.ts';
 import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
@@ -81,9 +83,27 @@ async function run(
   ready: (line: string) => void,
   source: ConfigSource,
 ): Promise<void> {
+  const native = loadNative();
+  await forward(config, io, { ready, source, native, place: here(native) });
+}
+
+/** What a run has beside its configuration. */
+interface Surroundings {
+  /** Called when a bastion is connected, with the line to print; `proved` resolves when all is ready. */
+  readonly ready: (line: string, proved: () => Promise<void>) => void;
+  readonly source: ConfigSource;
+  readonly native: Native;
+  readonly place: Place;
+}
+
+/** Forwards the traffic of a place until `io.stop`. */
+async function forward(
+  config: Config,
+  io: Io,
+  { ready, source, native, place }: Surroundings,
+): Promise<void> {
   const { log, stop } = io;
   const started = performance.now();
-  const native = loadNative();
   assertNativeCrypto();
   const problems = await judgeBastions(config);
   if (problems.length > 0) throw new ProblemsError(problems);
@@ -92,8 +112,10 @@ async function run(
   const held = new HeldAddresses();
   const own = new OwnSockets();
   const upstreams = await Upstreams.create(config, {
-    ...{ native, log, held, own, engine: () => engine.native },
-    lookup: (name) => lookup(name, { native, own }),
+    // The addresses of another namespace are no concern of theirs.
+    ...{ native: place.own, log, held: place.shared ? held : new HeldAddresses(), own },
+    engine: () => engine.native,
+    lookup: (name) => lookup(name, { native: place.own, own }),
     onRoundTrip: (bastion, ms) => operations.metrics.roundTrip(bastion, ms),
     onAddresses: (found) => {
       prove(found).catch((error: Error) => {
@@ -104,11 +126,13 @@ async function run(
   });
   const { dialers } = upstreams;
   let { dialTimeout } = config;
-  const direct = directDialer({ native, own, mark: FWMARK, timeoutMs: () => dialTimeout });
+  const direct = directDialer({ native: place.near, own, mark: FWMARK, timeoutMs: () => dialTimeout });
   let named = namedRules(config.rules, upstreams.lastResort);
   const dns = new Dns({
     isFaked: (name) => named.isFaked(name),
-    ...{ settings: config.dns, networks: config.local, tun: config.tun.name, sockets: { native, own }, log },
+    ...{ settings: config.dns, networks: config.local, tun: config.tun.name, log },
+    ...{ sockets: { native: place.near, own }, listen: place.data },
+    ...{ resolvConf: place.resolvConf, self: place.resolver },
     upstreams: {
       lastResort: () => upstreams.lastResort,
       upstreamOf: (name) => named.upstreamOf(name),
@@ -116,14 +140,14 @@ async function run(
       readFile: (name, path, maxBytes) => upstreams.readFile(name, path, maxBytes),
     },
   });
-  const owners = new SocketOwners({ native, device: config.tun.name, log });
+  const owners = new SocketOwners({ native: place.data, device: config.tun.name, log });
   // Of which nobody is to be warned: nothing depends on it.
-  const shownOwners = new SocketOwners({ native, device: config.tun.name, log: quietLog(log) });
+  const shownOwners = new SocketOwners({ native: place.data, device: config.tun.name, log: quietLog(log) });
   const facts = { names: dns.names, owners };
   const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, facts);
   let rules = policyOf(config);
   const guarded = new FakeGuard({ decide: (flow) => rules.decide(flow) }, dns.fakes);
-  const policy = new LoopGuard(guarded, (flow) => own.has(flow), log);
+  const policy = new LoopGuard(guarded, (flow) => place.shared && own.has(flow), log);
   const watched = { get: (name: string) => watchedDialer(name, dialers.get(name), dns) };
   const carriers = { upstreams: watched, direct };
   const now = (): number => performance.now();
@@ -151,10 +175,10 @@ async function run(
     ...{ upstreams: dialers, log, now },
     pingOtherwise: (request) => ping.accept(request),
   });
-  const directUdp = new DirectUdp({ native, mark: FWMARK, own });
+  const directUdp = new DirectUdp({ native: place.near, mark: FWMARK, own });
   const udp = new UdpForwarder({ policy, carriers: { dns, relay, direct: directUdp }, flows, now });
   const pings = new PingForwarder({ policy, relay, ping });
-  const device = openTun(native, config.tun.name);
+  const device = openTun(place.data, config.tun.name);
   const lost = Promise.withResolvers<never>();
   const engine = new Engine(native, device, config.tun.mtu, {
     flow: (flow) => forwarder.accept(flow),
@@ -166,6 +190,7 @@ async function run(
   });
   // Whoever awaits `lost` sees the rejection; one that comes before or after is no crash of its own.
   lost.promise.catch(() => {});
+  place.lost?.catch((error: Error) => lost.reject(error));
   const stopped = new Promise<void>((resolve) => {
     if (stop.aborted) resolve();
     else stop.addEventListener('abort', () => resolve(), { once: true });
@@ -197,12 +222,13 @@ async function run(
   };
   process.on('SIGUSR2', tellState);
 
-  const keeper = new Keeper(hostInput(config, device.name), netCommands, native.watchNamespace, held, log);
+  const inputOf = (of: Config): TakeOverInput => hostInput(of, device.name, place.uplinks);
+  const keeper = new Keeper(inputOf(config), place.runner, place.data.watchNamespace, held, log);
   let onExit = config.onExit;
   // Without the routes it is somebody else who leads traffic to the TUN.
   const prove = async (addresses: readonly string[]): Promise<void> => {
     if (!config.layers.includes('routes')) return;
-    const { warnings } = await proveRoutes(addresses, device.name, netCommands);
+    const { warnings } = await proveRoutes(place.shared ? addresses : [], device.name, place.runner);
     for (const warning of warnings) log.warn({}, warning);
     log.info({ bastions: addresses }, 'self-test: own traffic leaves by the uplink, and no other');
   };
@@ -217,7 +243,7 @@ async function run(
       ({ dialTimeout, readyTarget } = next);
       if (touches(LOOKUPS)) dns.follow(next.dns, next.local);
       if (touches(/^(local|captured|rules|metadata|strict)\b/)) {
-        const { steps, direct } = await keeper.follow(hostInput(next, device.name));
+        const { steps, direct } = await keeper.follow(inputOf(next));
         log.info({ steps: steps.length, networks: direct }, 'the namespace follows the new settings');
       }
       operations.follow(next);
@@ -233,7 +259,7 @@ async function run(
     held.listen(() => dns.networksChanged());
     upstreams.start();
     reload.start();
-    await operations.listen();
+    await operations.listen(place.number);
     readiness.start();
     const taken = await keeper.start();
     log.info(
@@ -249,6 +275,7 @@ async function run(
     releaseStartMemory(native);
     reducePrivileges({
       ...{ native, log, user: config.user, seccomp: config.seccomp, files: source.files },
+      helper: !place.shared,
       agent: config.bastions.some(({ credentials }) => credentials.agentSocket !== undefined),
       tofu: config.bastions.some(({ tofu }) => tofu !== undefined),
       processes: config.rules.some(asksForProcess),
@@ -258,7 +285,9 @@ async function run(
     if (first !== undefined) {
       const ms = Math.round(performance.now() - started);
       dns.warm();
-      ready(`netproxy is ready: ${device.name} -> ${first} in ${ms} ms`);
+      readiness.look();
+      const line = `netproxy is ready: ${device.name} -> ${first} in ${ms} ms`;
+      ready(line, () => operations.health.whenReady());
     }
     await Promise.race([stopped, lost.promise]);
     log.info({ signal: String(stop.reason), flows: engine.flows }, 'stopping');
@@ -276,7 +305,7 @@ async function run(
     await upstreams.stop();
     engine.close();
     await keeper.stop();
-    if (onExit === 'open') await release(netCommands);
+    if (onExit === 'open') await release(place.runner);
   }
 }
 
@@ -288,10 +317,11 @@ async function drain(engine: Engine): Promise<void> {
   }
 }
 
-function hostInput(config: HostConfig, tun: string = config.tun.name): TakeOverInput {
+/** Without uplinks nothing can be local to the kernel. */
+function hostInput(config: HostConfig, tun: string = config.tun.name, uplinks = true): TakeOverInput {
   const { metadata, layers, strict, dns } = config;
   const { direct, captured: ruled } = kernelRules(config.rules);
-  const local = [...config.local, ...direct];
+  const local = uplinks ? [...config.local, ...direct] : [];
   const captured = config.captured.flatMap((text) => parseDestination(text) ?? []);
   const more = { metadata, layers, strict, dnsPort: dns.port };
   return { tun: { ...config.tun, name: tun }, local, captured, ruled, ...more };

@@ -93,10 +93,10 @@ export class Operations {
     this.#control.useToken(config.control.token);
   }
 
-  /** Opens the control interface. Throws CONTROL_UNAVAILABLE. */
-  async listen(): Promise<void> {
+  /** Opens the control interface; `number` is as of `socketPaths`. Throws CONTROL_UNAVAILABLE. */
+  async listen(number: string | undefined): Promise<void> {
     const { socket, listen } = this.#options.config.control;
-    await this.#control.listen(await socketPaths(socket));
+    await this.#control.listen(await socketPaths(socket, number));
     if (listen !== undefined) await this.#control.listenTcp(listen);
   }
 

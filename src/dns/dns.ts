@@ -9,6 +9,7 @@ import { FarEnds } from './far-ends.ts';
 import type { KnownFarEnd } from './far-ends.ts';
 import type { FarEndSettings, Upstreams } from './far-ends.ts';
 import { DnsListener } from './listener.ts';
+import type { ListenerSockets } from './listener.ts';
 import { NamesMap } from './names.ts';
 import { Near } from './near.ts';
 import type { Means } from './own/question.ts';
@@ -44,7 +45,12 @@ export interface DnsOptions {
   /** Whether a fake address is to stand for a name. */
   readonly isFaked: (name: string) => boolean;
   readonly log: Log;
-  readonly resolvConf?: string;
+  /** resolv.conf of the namespace. */
+  readonly resolvConf?: string | undefined;
+  /** An address that means netproxy itself, and so no resolver. */
+  readonly self?: string | undefined;
+  /** Makes the sockets of the listener. */
+  readonly listen: ListenerSockets;
 }
 
 const RESOLV_CONF = '/etc/resolv.conf';
@@ -57,6 +63,7 @@ export class Dns implements DatagramCarrier {
   readonly #places: NetworkPlaces;
   readonly #server: DnsServer;
   readonly #flows: DnsFlows;
+  readonly #self: string | undefined;
   readonly #listener: DnsListener;
 
   constructor(options: DnsOptions) {
@@ -79,8 +86,9 @@ export class Dns implements DatagramCarrier {
       names: this.#names,
       staleMs: settings.stale,
     });
-    this.#flows = new DnsFlows(this.#server);
-    this.#listener = new DnsListener(this.#server, settings.port);
+    this.#self = options.self;
+    this.#flows = new DnsFlows(this.#server, options.self);
+    this.#listener = new DnsListener(this.#server, settings.port, options.listen);
   }
 
   get names(): Names {
@@ -133,7 +141,7 @@ export class Dns implements DatagramCarrier {
         this.#server.accept({
           payload,
           client: `udp ${source.address} ${source.port}`,
-          resolver: destination.address,
+          resolver: destination.address === this.#self ? undefined : destination.address,
           datagram: true,
           // By the flow, which counts its answers.
           answer: (answer) => flow.send(answer),

@@ -9,6 +9,7 @@ import net from 'node:net';
 
 import { NetproxyError } from '../core/errors.ts';
 import { DNS_STREAMS_MAX } from '../core/limits.ts';
+import type { Native } from '../core/native.ts';
 import type { DnsServer } from './server.ts';
 import { DnsStream } from './stream.ts';
 
@@ -16,16 +17,21 @@ const HOSTS = ['127.0.0.1', '::1'] as const;
 /** Of the kernel, when a namespace has no IPv6. */
 const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 
+/** Makes sockets that are bound and do not listen yet. */
+export type ListenerSockets = Pick<Native, 'bindTcp' | 'bindUdp'>;
+
 export class DnsListener {
   readonly #server: DnsServer;
   readonly #port: number;
+  readonly #sockets: ListenerSockets;
   readonly #udp: UdpSocket[] = [];
   readonly #tcp: net.Server[] = [];
   readonly #connections = new Set<net.Socket>();
 
-  constructor(server: DnsServer, port: number) {
+  constructor(server: DnsServer, port: number, sockets: ListenerSockets) {
     this.#server = server;
     this.#port = port;
+    this.#sockets = sockets;
   }
 
   /** Throws `DNS_PORT_BUSY`. */
@@ -56,7 +62,7 @@ export class DnsListener {
 
   async #listenUdp(host: string): Promise<void> {
     const socket = createSocket(host === '::1' ? 'udp6' : 'udp4');
-    socket.bind(this.#port, host);
+    socket.bind({ fd: this.#sockets.bindUdp(host, this.#port) });
     await once(socket, 'listening');
     this.#udp.push(socket);
     // A client that is gone by the time of its answer.
@@ -77,7 +83,7 @@ export class DnsListener {
   async #listenTcp(host: string): Promise<void> {
     const server = net.createServer({ allowHalfOpen: true }, (socket) => this.#connected(socket));
     server.maxConnections = DNS_STREAMS_MAX;
-    server.listen(this.#port, host);
+    server.listen({ fd: this.#sockets.bindTcp(host, this.#port) });
     await once(server, 'listening');
     this.#tcp.push(server);
   }

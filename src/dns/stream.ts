@@ -111,10 +111,13 @@ export class DnsStream {
 /** Answers TCP flows to port 53. */
 export class DnsFlows {
   readonly #server: DnsServer;
+  readonly #self: string | undefined;
   #open = 0;
 
-  constructor(server: DnsServer) {
+  /** `self`: the address that means netproxy itself, and so no resolver. */
+  constructor(server: DnsServer, self: string | undefined) {
     this.#server = server;
+    this.#self = self;
   }
 
   /** Takes a flow that waits for its answer. */
@@ -127,7 +130,8 @@ export class DnsFlows {
     }
     this.#open++;
     const client = `tcp ${source.address} ${source.port}`;
-    const stream = new DnsStream(this.#server, client, destination.address, {
+    const resolver = destination.address === this.#self ? undefined : destination.address;
+    const stream = new DnsStream(this.#server, client, resolver, {
       write: (frame) => flow.sink.write(frame),
       end: () => flow.sink.end(),
       abort: () => flow.abort(),

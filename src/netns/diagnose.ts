@@ -84,8 +84,15 @@ export async function namespaceRefused(
 ): Promise<NetproxyError> {
   const message = `${kind === 'new' ? 'making a network namespace' : 'entering the network namespace'}: ${step}`;
   if (kind === 'enter') {
-    const missing = code === 'ENOENT' ? { hint: 'The process whose namespace it was has ended, or the path is wrong.' } : {};
-    return new NetproxyError('NAMESPACE_REFUSED', message, code === 'EPERM' || code === 'EACCES' ? { hint: ENTER_HINT } : missing);
+    const missing =
+      code === 'ENOENT'
+        ? { hint: 'The process whose namespace it was has ended, or the path is wrong.' }
+        : {};
+    return new NetproxyError(
+      'NAMESPACE_REFUSED',
+      message,
+      code === 'EPERM' || code === 'EACCES' ? { hint: ENTER_HINT } : missing,
+    );
   }
   for (const [path, value, hint] of FORBIDS) {
     const found = await readFile(path, 'utf8').catch(() => '');

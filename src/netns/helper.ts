@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync } from 'node:fs';
+import { closeSync, existsSync, statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -85,6 +85,11 @@ export class NetnsHelper {
     return helper;
   }
 
+  /** The number of its network namespace (namespaces(7)). */
+  get number(): string {
+    return String(statSync(`/proc/${this.#child.pid}/ns/net`).ino);
+  }
+
   /** Whether its resolv.conf is the one given. */
   get covered(): boolean {
     return this.#covered;
@@ -99,7 +104,10 @@ export class NetnsHelper {
    * Runs the user's command there, with our standard input, output and error, to its end. The errno, as a text such
    * as ENOENT, when there is no running it.
    */
-  spawn(argv: readonly string[], environment: NodeJS.ProcessEnv): { id: number; end: Promise<CommandEnd | string> } {
+  spawn(
+    argv: readonly string[],
+    environment: NodeJS.ProcessEnv,
+  ): { id: number; end: Promise<CommandEnd | string> } {
     const variables = Object.entries(environment).map(([name, value]) => `${name}=${value ?? ''}`);
     const payload = Buffer.concat([number32(argv.length), strings([...argv, ...variables])]);
     const { id, answer } = this.#ask(KIND.spawn, payload);
@@ -158,7 +166,9 @@ export class NetnsHelper {
 
   async #read(path: string): Promise<string | undefined> {
     const frame = await this.#ask(KIND.read, Buffer.from(path)).answer;
-    return frame === undefined || frame.payload.readInt32LE(0) !== 0 ? undefined : frame.payload.toString('utf8', 4);
+    return frame === undefined || frame.payload.readInt32LE(0) !== 0
+      ? undefined
+      : frame.payload.toString('utf8', 4);
   }
 
   /** The answer is undefined when there will be none. */
@@ -181,6 +191,7 @@ export class NetnsHelper {
     this.#ended = true;
     for (const done of this.#waiting.values()) done(undefined);
     this.#waiting.clear();
-    if (!expected) this.#lost.reject(new NetproxyError('HELPER_LOST', 'the helper in the other namespace has ended'));
+    if (!expected)
+      this.#lost.reject(new NetproxyError('HELPER_LOST', 'the helper in the other namespace has ended'));
   }
 }

@@ -35,6 +35,8 @@ export interface Needs {
   readonly tofu: boolean;
   /** Rules ask for the processes of flows, which may be other users'. */
   readonly processes: boolean;
+  /** A helper looks after the network, so that NET_ADMIN is not needed either. */
+  readonly helper?: boolean;
   /** Of the files that a reload reads, the first that `reader` may not read. */
   unreadable(reader: Reader): string | undefined;
 }
@@ -43,10 +45,11 @@ export interface Needs {
 export function planPrivileges(user: UserChoice, status: ProcessStatus, needs: Needs): PrivilegePlan {
   // /proc/PID/fd is listed by whoever may read any directory, and its links by whoever might trace the process.
   const seeing = needs.processes ? [CAPABILITY.DAC_READ_SEARCH, CAPABILITY.SYS_PTRACE] : [];
+  const network = needs.helper === true ? [] : [CAPABILITY.NET_ADMIN];
   const stay = (why: string, unwanted = false): PrivilegePlan => ({
     become: undefined,
     // The socket of an agent mostly belongs to another user, as that file may, and uid 0 alone opens neither.
-    keep: [CAPABILITY.NET_ADMIN, ...(needs.agent || needs.tofu ? [CAPABILITY.DAC_OVERRIDE] : []), ...seeing],
+    keep: [...network, ...(needs.agent || needs.tofu ? [CAPABILITY.DAC_OVERRIDE] : []), ...seeing],
     why,
     unwanted,
   });
@@ -66,7 +69,7 @@ export function planPrivileges(user: UserChoice, status: ProcessStatus, needs: N
     const file = needs.unreadable(become);
     if (file !== undefined) return stay(`user ${NOBODY} could not read ${file} again when it changes`);
   }
-  return { become, keep: [CAPABILITY.NET_ADMIN, ...seeing], why: '', unwanted: false };
+  return { become, keep: [...network, ...seeing], why: '', unwanted: false };
 }
 
 export interface ReduceOptions {
@@ -76,6 +79,7 @@ export interface ReduceOptions {
   readonly agent: boolean;
   readonly tofu: boolean;
   readonly processes: boolean;
+  readonly helper?: boolean;
   /** Files that a reload reads again, those that are not there too. */
   readonly files: Iterable<string>;
   readonly log: Log;
