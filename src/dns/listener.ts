@@ -62,8 +62,10 @@ export class DnsListener {
 
   async #listenUdp(host: string): Promise<void> {
     const socket = createSocket(host === '::1' ? 'udp6' : 'udp4');
+    // Of a descriptor it is told within the call.
+    const listening = once(socket, 'listening');
     socket.bind({ fd: this.#sockets.bindUdp(host, this.#port) });
-    await once(socket, 'listening');
+    await listening;
     this.#udp.push(socket);
     // A client that is gone by the time of its answer.
     socket.on('error', () => {});
