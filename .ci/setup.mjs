@@ -36,10 +36,12 @@ const PACKAGES = {
   'docker.io': 'the engine of tests',
   'doctest-dev': 'the tests of the TCP core',
   'g++': 'the native modules and the load generator',
+  fish: 'completion, in tests',
   git: 'a clone through the tunnel, in tests',
   'iputils-ping': 'ping, in tests',
   iproute2: 'ip: namespaces and routes',
   make: 'node-gyp',
+  mandoc: 'the manual page, in tests',
   'mariadb-client-core': 'MySQL, in tests',
   'mariadb-server-core': 'MySQL, in tests',
   nftables: 'nft',
@@ -61,6 +63,7 @@ const PACKAGES = {
   'redis-server': 'pipelines of Redis, in tests',
   tcpdump: 'leak checks in tests',
   unbound: 'a resolver that validates, in tests',
+  zsh: 'completion, in tests',
 };
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');

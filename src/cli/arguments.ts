@@ -28,26 +28,31 @@ export interface Arguments {
 export interface Flag {
   readonly long: string;
   readonly short?: string;
+  readonly about: string;
   /** Absent for flags that are no setting. */
   readonly id?: SettingId;
   /** Of a flag that is no setting and takes a value. */
   readonly parameter?: Parameter;
 }
 
-const HELP: Flag = { long: 'help', short: 'h' };
-const VERSION: Flag = { long: 'version', short: 'V' };
-const JSON_OUTPUT: Flag = { long: 'json' };
+const HELP: Flag = { long: 'help', short: 'h', about: 'Explain the program, or the command.' };
+const VERSION: Flag = { long: 'version', short: 'V', about: 'Print the version.' };
+const JSON_OUTPUT: Flag = { long: 'json', about: 'Print JSON, errors too.' };
 
 /** The flags that `command` takes; without a command, those of the program. */
 export function flagsOf(command: CommandName | undefined): readonly Flag[] {
   if (command === undefined) return [HELP, VERSION];
   const info = COMMANDS[command];
   const settings = info.settings.map((id): Flag => {
-    const { flag = id, short } = SETTINGS.get(id) ?? {};
-    return { long: flag, id, ...(short === undefined ? {} : { short }) };
+    const { flag = id, short, description: about = '' } = SETTINGS.get(id) ?? {};
+    return { long: flag, id, about, ...(short === undefined ? {} : { short }) };
   });
-  const switches = (info.switches ?? []).map(([long]): Flag => ({ long }));
-  const parameters = (info.parameters ?? []).map((parameter): Flag => ({ long: parameter.long, parameter }));
+  const switches = (info.switches ?? []).map(([long, about]): Flag => ({ long, about }));
+  const parameters = (info.parameters ?? []).map((parameter): Flag => ({
+    long: parameter.long,
+    about: parameter.about,
+    parameter,
+  }));
   return [...settings, ...parameters, ...switches, ...(info.json ? [JSON_OUTPUT] : []), HELP];
 }
 

@@ -25,6 +25,7 @@ export const COMMAND_NAMES = [
   'debug',
   'help',
   'completion',
+  'man',
 ] as const;
 
 export type CommandName = (typeof COMMAND_NAMES)[number];
@@ -166,6 +167,15 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     json: false,
     about: 'Explains a command, or lists the commands.',
     examples: ['netproxy help run'],
+    exits: [],
+  },
+  man: {
+    summary: 'print the manual page',
+    operands: '',
+    settings: [],
+    json: false,
+    about: 'Prints netproxy(1) for man, with all commands and settings.',
+    examples: ['netproxy man > /usr/local/share/man/man1/netproxy.1', 'netproxy man | man -l -'],
     exits: [],
   },
   completion: {

@@ -71,10 +71,11 @@ function zsh(): string {
     const row = flag.id === undefined ? undefined : SETTINGS.get(flag.id);
     const { words, file } = valueOf(flag);
     const action = file ? '_files' : words.length > 0 ? `(${words.join(' ')})` : ' ';
-    const value = row === undefined ? '' : `:${zshText(row.kind.placeholder)}:${action}`;
+    const placeholder = row?.kind.placeholder ?? flag.parameter?.placeholder;
+    const value = placeholder === undefined ? '' : `:${zshText(placeholder)}:${action}`;
     const repeat = row?.list === true ? '*' : '';
     return spellings(flag)
-      .map((name) => `        '${repeat}${name}[${zshText(row?.description ?? flag.long)}]${value}'`)
+      .map((name) => `        '${repeat}${name}[${zshText(flag.about)}]${value}'`)
       .join(' \\\n');
   };
   const command = (name: (typeof COMMAND_NAMES)[number]): string => {
@@ -116,7 +117,6 @@ function fish(): string {
     if (operands !== undefined)
       lines.push(`complete -c netproxy ${condition} -a ${quoted(operands.join(' '))}`);
     for (const flag of flagsOf(name)) {
-      const row = flag.id === undefined ? undefined : SETTINGS.get(flag.id);
       const { words, file, free } = valueOf(flag);
       const short = flag.short === undefined ? '' : ` -s ${flag.short}`;
       const value = file
@@ -127,7 +127,7 @@ function fish(): string {
             ? ' -x'
             : '';
       lines.push(
-        `complete -c netproxy ${condition} -l ${flag.long}${short}${value} -d ${quoted(row?.description ?? flag.long)}`,
+        `complete -c netproxy ${condition} -l ${flag.long}${short}${value} -d ${quoted(flag.about)}`,
       );
     }
   }

@@ -16,6 +16,7 @@ import type { Commands, Io } from './commands.ts';
 import { completion } from './completion.ts';
 import { commandHelp, programHelp } from './help.ts';
 import { dockerStatus } from './docker-status.ts';
+import { manualPage } from './man.ts';
 import { explainInput, explainText } from './explain.ts';
 import { reattach } from './reattach.ts';
 import { keyscan, keyscanInput } from './keyscan.ts';
@@ -84,7 +85,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   }
   if (
     command === undefined ||
-    ((command === 'help' || command === 'completion') && args.problems.length > 0)
+    ((command === 'help' || command === 'completion' || command === 'man') && args.problems.length > 0)
   ) {
     throw new ProblemsError(args.problems);
   }
@@ -96,6 +97,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     );
   }
   if (command === 'completion') return print(shell, completion(args.operands[0]));
+  if (command === 'man') return print(shell, manualPage(shell.version, new Date()));
   if (command === 'keyscan') {
     const input = keyscanInput(args, shell.environment);
     const print = (text: string): void => shell.stdout.write(text);

@@ -75,6 +75,12 @@ export function commandHelp(command: CommandName, paint: Paint): string {
 
 function flagLines(row: Setting, paint: Paint): string[] {
   const short = row.short === undefined ? '' : `-${row.short}, `;
+  const text = `${row.description} ${settingNotes(row)}`;
+  return flag(`${short}--${row.flag} ${row.kind.placeholder}`, text, paint);
+}
+
+/** What is said of a setting beside its description. */
+export function settingNotes(row: Setting): string {
   const notes = [
     row.list === true ? 'May be repeated.' : '',
     row.required === true ? 'Required.' : '',
@@ -82,22 +88,28 @@ function flagLines(row: Setting, paint: Paint): string[] {
     row.default === undefined ? '' : `Default: ${row.default}.`,
     row.env === undefined ? '' : `Environment: ${row.env}${row.list === true ? ' (commas between)' : ''}.`,
   ];
-  const text = `${row.description} ${notes.filter((note) => note !== '').join(' ')}`;
-  return flag(`${short}--${row.flag} ${row.kind.placeholder}`, text, paint);
+  return notes.filter((note) => note !== '').join(' ');
 }
 
 function flag(names: string, text: string, paint: Paint): string[] {
   return [`  ${paint('bold', names)}`, ...wrap(text, INDENT)];
 }
 
-function exitLines(own: readonly (readonly [number, string])[]): string[] {
+type ExitCodes = readonly (readonly [code: number, meaning: string])[];
+
+function exitLines(own: ExitCodes): string[] {
+  return exitCodes(own).map(([code, meaning]) => `  ${String(code).padEnd(5)}${meaning}`);
+}
+
+/** The exit codes of every command, with those of one. */
+export function exitCodes(own: ExitCodes): ExitCodes {
   const all = new Map<number, string>([
     [0, 'done'],
     [EXIT_FAILURE, 'it failed for a reason outside the configuration'],
     [EXIT_USAGE, 'bad flags, environment or configuration; nothing was started or changed'],
     ...own,
   ]);
-  return [...all].sort(([a], [b]) => a - b).map(([code, meaning]) => `  ${String(code).padEnd(5)}${meaning}`);
+  return [...all].sort(([a], [b]) => a - b);
 }
 
 function wrap(text: string, indent: number): string[] {

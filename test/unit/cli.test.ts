@@ -370,26 +370,6 @@ describe('completion', () => {
         assert.ok(script.includes(SETTINGS.get(id)?.flag ?? assert.fail()));
     });
   }
-
-  test('works in bash', () => {
-    const complete = (words: string): string[] => {
-      const list = words.split(' ');
-      const program = `${completion('bash')}
-COMP_WORDS=(${list.map((word) => `"${word}"`).join(' ')}); COMP_CWORD=${list.length - 1}; _netproxy; printf '%s\\n' "\${COMPREPLY[@]}"`;
-      const { stdout, stderr, status } = spawnSync('bash', ['-c', program], {
-        encoding: 'utf8',
-        cwd: folder,
-      });
-      assert.deepEqual([status, stderr], [0, '']);
-      return stdout.split('\n').filter((line) => line !== '');
-    };
-    assert.deepEqual(complete('netproxy r'), ['run', 'release', 'reattach']);
-    assert.deepEqual(complete('netproxy run --tun-m'), ['--tun-mtu']);
-    assert.deepEqual(complete('netproxy run --on-exit '), ['closed', 'open']);
-    assert.deepEqual(complete('netproxy run --identity k'), ['key', 'known_hosts']);
-    assert.deepEqual(complete('netproxy completion z'), ['zsh']);
-    assert.deepEqual(complete('netproxy plan --ident'), []);
-  });
 });
 
 describe('the program', () => {
