@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 
 import type { Commands, Io } from './cli/commands.ts';
+import type { Job } from './cli/job.ts';
 import type { Config, HostConfig } from './config/config.ts';
 import type { Environment } from './config/environment.ts';
 import { ENABLE_LABEL } from './config/labels.ts';
@@ -24,6 +25,8 @@ import { HeldAddresses } from './core/held-addresses.ts';
 import { quietLog } from './core/log.ts';
 import { OwnSockets } from './core/own-sockets.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
+import { exec, type Watching } from './exec.ts';
+import type { NameOf } from './job/seen.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
 import { directDialer } from './direct/dialer.ts';
 import { DirectUdp } from './direct/udp.ts';
@@ -87,6 +90,16 @@ async function run(
   await forward(config, io, { ready, source, native, place: here(native) });
 }
 
+/** Runs a command in a namespace of its own; gives its exit code. */
+async function execJob(config: Config, io: Io, job: Job, source: ConfigSource): Promise<number> {
+  const native = loadNative();
+  return exec({
+    ...{ config, io, job, native, environment: process.env },
+    forward: (its, stop, place, watching) =>
+      forward(its, { ...io, stop }, { ready: () => {}, source, native, place, watching }),
+  });
+}
+
 /** What a run has beside its configuration. */
 interface Surroundings {
   /** Called when a bastion is connected, with the line to print; `proved` resolves when all is ready. */
@@ -94,13 +107,14 @@ interface Surroundings {
   readonly source: ConfigSource;
   readonly native: Native;
   readonly place: Place;
+  readonly watching?: Watching;
 }
 
 /** Forwards the traffic of a place until `io.stop`. */
 async function forward(
   config: Config,
   io: Io,
-  { ready, source, native, place }: Surroundings,
+  { ready, source, native, place, watching }: Surroundings,
 ): Promise<void> {
   const { log, stop } = io;
   const started = performance.now();
@@ -147,7 +161,12 @@ async function forward(
   const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, facts);
   let rules = policyOf(config);
   const guarded = new FakeGuard({ decide: (flow) => rules.decide(flow) }, dns.fakes);
-  const policy = new LoopGuard(guarded, (flow) => place.shared && own.has(flow), log);
+  const nameOf: NameOf = ({ name, destination }) => name ?? dns.names.namesOf(destination.address)[0];
+  const policy = new LoopGuard(
+    watching?.policy(guarded, nameOf, facts) ?? guarded,
+    (flow) => place.shared && own.has(flow),
+    log,
+  );
   const watched = { get: (name: string) => watchedDialer(name, dialers.get(name), dns) };
   const carriers = { upstreams: watched, direct };
   const now = (): number => performance.now();
@@ -168,6 +187,8 @@ async function forward(
       config: () => source.describe(),
     },
   });
+  watching?.health(operations.health);
+  watching?.resolvers(() => Object.values(dns.counters.resolvers));
   const { flows } = operations;
   const forwarder = new Forwarder({ policy, ...carriers, dns, flows, now });
   const ping = new Ping(policyDialer(policy, carriers));
@@ -258,7 +279,7 @@ async function forward(
     await dns.start();
     held.listen(() => dns.networksChanged());
     upstreams.start();
-    reload.start();
+    if (watching === undefined) reload.start();
     await operations.listen(place.number);
     readiness.start();
     const taken = await keeper.start();
@@ -271,8 +292,9 @@ async function forward(
       'these networks stay direct',
     );
     await prove(upstreams.addresses);
-    // Before this process becomes a user that may not read its own /proc/self/smaps.
-    releaseStartMemory(native);
+    // Before this process becomes a user that may not read its own /proc/self/smaps. It takes 100 ms, which a command
+    // would wait for.
+    if (watching === undefined) releaseStartMemory(native);
     reducePrivileges({
       ...{ native, log, user: config.user, seccomp: config.seccomp, files: source.files },
       helper: !place.shared,
@@ -352,6 +374,7 @@ async function surveyContainers(environment: Environment): Promise<readonly Surv
 
 export const commands: Commands = {
   run,
+  exec: execJob,
   check: judgeBastions,
   judge: judgeBastion,
   keyscan: scanHostKeys,

@@ -72,8 +72,11 @@ function withValue(arg: string, index: number, argv: readonly string[]): string 
 
 /** Reads the arguments after the program's name. Never throws; everything wrong is in `problems`. */
 export function parseArguments(argv: readonly string[]): Arguments {
+  // What stands behind "--" is somebody else's command line, or operands.
+  const end = argv.indexOf('--');
+  const [own, rest] = end === -1 ? [argv, undefined] : [argv.slice(0, end), argv.slice(end + 1)];
   const { tokens } = parseArgs({
-    args: argv.map(withValue),
+    args: own.map(withValue),
     strict: false,
     allowPositionals: true,
     tokens: true,
@@ -146,8 +149,10 @@ export function parseArguments(argv: readonly string[]): Arguments {
     seen.add(flag.long);
     flags.set(flag.id, [...(flags.get(flag.id) ?? []), { text: token.value, where }]);
   }
-  const operands = words.slice(1);
-  if (command !== undefined) checkOperands(command, operands, wrong);
+  const operands = [...words.slice(1), ...(rest ?? [])];
+  if (command !== undefined && COMMANDS[command].rest === true)
+    checkRest(command, words.slice(1), rest, wrong);
+  else if (command !== undefined) checkOperands(command, operands, wrong);
   return {
     command,
     operands,
@@ -175,6 +180,19 @@ function readCommand(word: string | undefined, wrong: Wrong): CommandName | unde
     );
   }
   return command;
+}
+
+function checkRest(
+  command: CommandName,
+  before: readonly string[],
+  rest: readonly string[] | undefined,
+  wrong: Wrong,
+): void {
+  if (rest !== undefined && rest.length > 0 && before.length === 0) return;
+  const [word] = before;
+  if (word !== undefined)
+    wrong(quote(word), 'stands before "--"', `Write netproxy ${command} [FLAGS] -- ${word} …`);
+  else wrong('COMMAND', 'the command to run is missing', `Run "${COMMANDS[command].examples[0]}".`);
 }
 
 function checkOperands(command: CommandName, operands: readonly string[], wrong: Wrong): void {

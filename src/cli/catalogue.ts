@@ -3,6 +3,7 @@ import { SETTINGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
 import type { CommandInfo } from './command-info.ts';
 import { CONTAINER_COMMANDS } from './container-commands.ts';
+import { JOB_COMMANDS } from './job-commands.ts';
 import { OPERATOR_COMMANDS } from './operator-commands.ts';
 
 export type { CommandInfo, Parameter } from './command-info.ts';
@@ -10,6 +11,8 @@ export type { CommandInfo, Parameter } from './command-info.ts';
 /** In the order of the help. */
 export const COMMAND_NAMES = [
   'run',
+  'exec',
+  'record',
   'check',
   'explain',
   'doctor',
@@ -61,6 +64,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       [143, 'ended at once by a second signal, SIGTERM (130 when it was SIGINT)'],
     ],
   },
+  ...JOB_COMMANDS,
   check: {
     summary: 'validate the configuration and print what is in effect',
     operands: '',

@@ -21,6 +21,8 @@ export interface CommandInfo {
   readonly many?: true;
   /** It takes at most one operand, which may be any text. */
   readonly free?: true;
+  /** It takes a command line behind "--", which is not read. */
+  readonly rest?: true;
   /** Settings that it takes as flags, in order. */
   readonly settings: readonly SettingId[];
   /** Flags that are no settings and take no value, beside those of every command, and what each does. */

@@ -2,6 +2,7 @@ import type { Config, HostConfig, LogConfig } from '../config/config.ts';
 import type { Environment } from '../config/environment.ts';
 import type { JudgedBastion } from '../config/load.ts';
 import type { ConfigSource } from '../control/reload.ts';
+import type { Job } from './job.ts';
 import type { Problem } from '../core/errors.ts';
 import type { Finding } from '../core/finding.ts';
 import type { LeveledLog } from '../core/logger.ts';
@@ -75,6 +76,8 @@ export interface ToldContainer {
 export interface Commands {
   /** Forwards until `io.stop`, then ends in order. `ready` is called once, with the line to print. */
   run(config: Config, io: Io, ready: (line: string) => void, source: ConfigSource): Promise<void>;
+  /** Runs a command in a network namespace of its own, forwards for as long as it runs, and gives its exit code. */
+  exec(config: Config, io: Io, job: Job, source: ConfigSource): Promise<number>;
   /** Judges what only the parts can: the private key, its passphrase, known_hosts. Touches no network. */
   check(config: Config, io: Io): Promise<readonly Problem[]>;
   /** The same for one bastion, of which some files may lack; places are its keys, such as `identityFile`. */

@@ -2,7 +2,9 @@
 import type { Environment } from '../config/environment.ts';
 import { loadConfig, loadHostConfig, loadRouting, placed } from '../config/load.ts';
 import type { JudgedBastion, Loaded } from '../config/load.ts';
-import type { HostConfig, LogConfig } from '../config/config.ts';
+import { loadAllowList } from '../config/allow.ts';
+import type { Config, HostConfig, LogConfig } from '../config/config.ts';
+import { jobInput } from './job.ts';
 import { describeConfig } from '../config/describe.ts';
 import { setting } from '../config/settings.ts';
 import { NetproxyError, ProblemsError } from '../core/errors.ts';
@@ -123,6 +125,26 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     judge: async (bastion: JudgedBastion) => (await shell.loadCommands()).judge(bastion),
     onFile: (path: string) => void files.add(path),
   };
+  if (command === 'exec' || command === 'record') {
+    const problems = [...args.problems];
+    const input = jobInput(args, problems);
+    const full = await loadConfig({ ...sources, problems });
+    const quiet = full.origins.get('log.level') === 'default' ? quietly(full) : full;
+    loaded(quiet.config);
+    const allow = input.allowFile === undefined ? undefined : await loadAllowList(input.allowFile);
+    // Signals are the command's.
+    const { commands, io } = await prepare(shell, args, quiet, new AbortController().signal);
+    warn(io, full.warnings);
+    const source = {
+      ...{ files, read: async () => quiet.config, describe: () => describeConfig(quiet) },
+      place: (error: ProblemsError) => located(error, full.origins),
+    };
+    try {
+      return await commands.exec(quiet.config, io, { ...input, allow }, source);
+    } catch (error) {
+      throw error instanceof ProblemsError ? located(error, full.origins) : error;
+    }
+  }
   if (command === 'run' || command === 'check') {
     let full = await loadConfig(sources);
     loaded(full.config);
@@ -180,6 +202,11 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   return 0;
 }
 
+/** The output is the command's: what goes well needs no word. */
+function quietly(full: Loaded<Config>): Loaded<Config> {
+  return { ...full, config: { ...full.config, log: { ...full.config.log, level: 'warn' } } };
+}
+
 type Warnings = Loaded<HostConfig>['warnings'];
 
 const remark = ({ where, message }: Warnings[number]): string => `${where}: ${message}`;
@@ -197,9 +224,9 @@ async function prepare(
   shell: Shell,
   args: Arguments,
   { config }: Loaded<HostConfig>,
-): Promise<{ commands: Commands; io: Io }> {
   // Before the parts are loaded: a signal during the load must not end the process out of order.
-  const stop = shell.stopOnSignals();
+  stop: AbortSignal = shell.stopOnSignals(),
+): Promise<{ commands: Commands; io: Io }> {
   const { terminal } = shell.stderr;
   const colour = wantsColour(terminal, shell.environment);
   const recent = new RecentLines();

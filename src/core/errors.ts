@@ -8,10 +8,20 @@
 export const EXIT_USAGE = 64;
 /** The start, or the run, failed for a reason outside the configuration. */
 export const EXIT_FAILURE = 1;
+/** sysexits.h EX_NOPERM: a command tried to connect to what it may not. */
+export const EXIT_EGRESS = 77;
+/** As env(1) and shells have them: a command that cannot be run, and one that is not there. */
+export const EXIT_UNUSABLE = 126;
+export const EXIT_MISSING = 127;
 
 interface ErrorRow {
   /** Exit code of the process when this error ends it. */
-  readonly exit: typeof EXIT_USAGE | typeof EXIT_FAILURE;
+  readonly exit:
+    | typeof EXIT_USAGE
+    | typeof EXIT_FAILURE
+    | typeof EXIT_EGRESS
+    | typeof EXIT_UNUSABLE
+    | typeof EXIT_MISSING;
   /** What it means, in one sentence. */
   readonly meaning: string;
   /** What the operator does about it. */
@@ -57,6 +67,11 @@ export type ErrorCode =
   | 'IP_COMMAND_FAILED'
   | 'NFT_UNUSABLE'
   | 'NAMESPACE_REFUSED'
+  | 'COMMAND_MISSING'
+  | 'COMMAND_UNUSABLE'
+  | 'EGRESS_REFUSED'
+  | 'PUBLISH_FAILED'
+  | 'REPORT_UNWRITABLE'
   | 'HELPER_LOST'
   | 'DNS_PORT_BUSY'
   | 'CONTROL_UNAVAILABLE'
@@ -268,6 +283,31 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_USAGE,
     meaning: 'The network namespace to work in could not be made or entered.',
     hint: 'Run as root, or as a user who may make user namespaces; the message says which step was refused.',
+  },
+  COMMAND_MISSING: {
+    exit: EXIT_MISSING,
+    meaning: 'The command that "exec" or "record" was to run does not exist.',
+    hint: 'Check its name, and PATH.',
+  },
+  COMMAND_UNUSABLE: {
+    exit: EXIT_UNUSABLE,
+    meaning: 'The command that "exec" or "record" was to run cannot be run.',
+    hint: 'Check that the file is executable for this processor, and that this user may execute it.',
+  },
+  EGRESS_REFUSED: {
+    exit: EXIT_EGRESS,
+    meaning: 'The command tried to connect to destinations that --allow does not allow; they were refused.',
+    hint: 'Add what is meant to be allowed to the file; --report FILE has each destination.',
+  },
+  PUBLISH_FAILED: {
+    exit: EXIT_USAGE,
+    meaning: 'netproxy cannot listen at an address of --publish.',
+    hint: 'Give another port, or end what listens there; ports below 1024 are for root.',
+  },
+  REPORT_UNWRITABLE: {
+    exit: EXIT_USAGE,
+    meaning: 'The file of --report or --output cannot be written.',
+    hint: 'Name a file in a folder that this user may write to.',
   },
   HELPER_LOST: {
     exit: EXIT_FAILURE,

@@ -22,6 +22,11 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
   direct: { may: ['core'], why: parts },
   relay: { may: ['core'], why: parts },
   owner: { may: ['core'], why: parts },
+  job: { may: ['core', 'policy'], why: 'it watches the policy, and runs a command by what it is given' },
+  'exec.ts': {
+    may: ['core', 'policy', 'config', 'control', 'cli', 'netns', 'job'],
+    why: 'the part of the composition that is about one command in a namespace of its own',
+  },
   containers: { may: ['core'], why: parts },
   kubernetes: { may: ['core'], why: parts },
   forward: {
@@ -46,6 +51,8 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
   },
   'app.ts': {
     may: [
+      'exec.ts',
+      'job',
       'doctor',
       'upstreams',
       'core',

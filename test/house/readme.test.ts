@@ -63,8 +63,8 @@ describe('the commands of the README', () => {
           assert.ok(existsSync(new URL(file, repository)), `${file} is missing`);
         return;
       }
-      // A command that would take over this machine's routes is checked by its configuration.
-      run(line.replace('main.js run ', 'main.js check '));
+      // A command that would take over this machine's routes, or connect, is checked by its configuration.
+      run(line.replace(/main\.js (run|exec) (.*?)( -- .*)?$/, 'main.js check $2'));
     });
   }
 

@@ -68,6 +68,7 @@ async function cli(
       namespace: async () => ({}),
       plan: async () => unexpected(),
       release: async () => unexpected(),
+      exec: async () => unexpected(),
       reattach: async () => unexpected(),
       containers: async () => unexpected(),
       ...options.commands,
