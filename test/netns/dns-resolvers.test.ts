@@ -10,13 +10,18 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createLab, LAB, waitFor } from '../lab/namespaces.ts';
+import { createLab, LAB, waitFor, waitForPort } from '../lab/namespaces.ts';
 import type { Lab } from '../lab/namespaces.ts';
 import { startSshd } from '../lab/sshd.ts';
 import type { Sshd } from '../lab/sshd.ts';
 import { dnsmasq, Resolving, SAYS } from './dns-world.ts';
 import { signZone, unbound, ZONE } from './unbound-world.ts';
 import type { Netproxy } from './world.ts';
+
+const HTTP = 8000;
+/** Milliseconds. Clients that try a second family only after this long: whoever is quicker was told that the first fails. */
+const PATIENCE_MS = 15_000;
+const AT_ONCE_MS = 5000;
 
 const directory = mkdtempSync(join(tmpdir(), 'netproxy-dns-resolvers-'));
 const zone = join(directory, 'zone');
@@ -224,6 +229,34 @@ describe('with unbound at the far end', () => {
     assert.deepEqual(await given(), [ZONE.name.v6, ZONE.nowhere]);
     await it.reconfigure('aaaa: auto');
     assert.deepEqual(await given(), [ZONE.name.v6, '']);
+  });
+
+  test('clients that try both families fail over at once where the far end has no IPv6, or are given none', async () => {
+    const page = `require('http').createServer((q, a) => a.end('the page')).listen(${HTTP}, '${LAB.target.v4}')`;
+    const web = it.lab.target.spawn([process.execPath, '-e', page], { stdio: 'ignore' });
+    await waitForPort(it.lab.target, HTTP);
+    const node = `require('node:http').get({ host: 'half.test', port: ${HTTP}, autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: ${PATIENCE_MS} }, (answer) => answer.pipe(process.stdout))`;
+    const url = `http://half.test:${HTTP}/`;
+    const clients = [
+      ['curl', '-sS', '--noproxy', '*', '--happy-eyeballs-timeout-ms', `${PATIENCE_MS}`, url],
+      [process.execPath, '--dns-result-order=verbatim', '-e', node],
+    ];
+    for (const [aaaa, addresses] of [
+      ['yes', [ZONE.name.v4, ZONE.nowhere]],
+      ['auto', [ZONE.name.v4]],
+    ] as const) {
+      await it.reconfigure(`aaaa: ${aaaa}`);
+      assert.deepEqual((await it.look('gcc', 'half.test'))[0], addresses);
+      for (const client of clients) {
+        const started = performance.now();
+        const { stdout, stderr } = await it.app.run(...client);
+        assert.equal(stdout, 'the page', stderr);
+        const ms = performance.now() - started;
+        assert.ok(ms < AT_ONCE_MS, `${client[0]} took ${ms} ms: it waited, and was not told`);
+      }
+    }
+    await it.end(web);
   });
 
   test('dns.upstream names a resolver beyond the bastion, by IPv4 and IPv6; one that is not there is told', async () => {

@@ -22,6 +22,8 @@ const RECORDS = `$TTL 300
 ns.test. A 127.0.0.53
 name.test. A ${ZONE.name.v4}
 name.test. AAAA ${ZONE.name.v6}
+half.test. A ${ZONE.name.v4}
+half.test. AAAA ${ZONE.nowhere}
 six.test. AAAA ${ZONE.name.v6}
 nowhere6.test. AAAA ${ZONE.nowhere}
 bogus.test. A ${ZONE.bogus}
