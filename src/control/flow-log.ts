@@ -47,14 +47,15 @@ export function flowFields({ id, flow, name, owner, durationMs, result }: EndedF
 export class FlowLog {
   readonly #log: LeveledLog;
   readonly #recent: RecentLines;
-  readonly #time: () => string;
+  readonly #now: () => number;
   logging: FlowLogging;
 
-  constructor(log: LeveledLog, recent: RecentLines, logging: FlowLogging, time: () => string = isoTime) {
+  /** `now`: milliseconds since 1970. */
+  constructor(log: LeveledLog, recent: RecentLines, logging: FlowLogging, now: () => number = Date.now) {
     this.#log = log;
     this.#recent = recent;
     this.logging = logging;
-    this.#time = time;
+    this.#now = now;
   }
 
   write(ended: EndedFlow): void {
@@ -67,8 +68,10 @@ export class FlowLog {
     }
     this.#log.debug(fields, message);
     if (this.#log.isLevelEnabled('debug')) return;
-    const line = { level: 'debug', time: this.#time(), ...fields, msg: message };
-    this.#recent.add(JSON.stringify(line));
+    const time = this.#now();
+    this.#recent.add(() =>
+      JSON.stringify({ level: 'debug', time: new Date(time).toISOString(), ...fields, msg: message }),
+    );
   }
 
   #isPlain({ flow }: EndedFlow, event: ReturnType<typeof eventOf>): boolean {
@@ -78,5 +81,3 @@ export class FlowLog {
     return failed;
   }
 }
-
-const isoTime = (): string => new Date().toISOString();

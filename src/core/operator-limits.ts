@@ -18,6 +18,9 @@ export const TOP_CONNECTIONS = 2000;
 export const RECENT_LINES = 2000;
 export const RECENT_CHARACTERS: number = 512 * KIB;
 
+/** Characters that a line counts for which is not written yet: what it is made of takes about as much memory. */
+export const RECENT_UNWRITTEN_CHARACTERS = 500;
+
 /** Bytes that wait for a reader of "logs --follow" who does not keep up; lines beyond are left out. */
 export const FOLLOWER_BYTES: number = 256 * KIB;
 

@@ -9,7 +9,12 @@ import { FlowLog } from '../../src/control/flow-log.ts';
 import type { FlowTuple } from '../../src/core/flow.ts';
 import { FlowTable } from '../../src/core/flow-table.ts';
 import type { EndedFlow, FlowDecision, FlowEntry, LiveFlow } from '../../src/core/flow-table.ts';
-import { FLOW_OWNER_LOOKUPS, RECENT_CHARACTERS, RECENT_LINES } from '../../src/core/limits.ts';
+import {
+  FLOW_OWNER_LOOKUPS,
+  RECENT_CHARACTERS,
+  RECENT_LINES,
+  RECENT_UNWRITTEN_CHARACTERS,
+} from '../../src/core/limits.ts';
 import type { LeveledLog } from '../../src/core/logger.ts';
 import { RecentLines } from '../../src/core/recent-lines.ts';
 
@@ -175,6 +180,15 @@ test('recent lines are the last ones, within their bounds', () => {
   for (let line = 0; line < 3 * RECENT_LINES; line++) recent.add(String(line));
   assert.equal(recent.lines.length, RECENT_LINES);
   assert.equal(recent.lines.at(-1), String(3 * RECENT_LINES - 1));
+});
+
+test('lines that are not written yet are bounded too, and written when they are read', () => {
+  const recent = new RecentLines();
+  let wrote = 0;
+  for (let line = 0; line < 3 * RECENT_LINES; line++) recent.add(() => `${line} ${wrote++}`);
+  assert.equal(wrote, 0);
+  assert.ok(recent.lines.length <= RECENT_CHARACTERS / RECENT_UNWRITTEN_CHARACTERS);
+  assert.match(recent.lines.at(-1)!, new RegExp(`^${3 * RECENT_LINES - 1} `));
 });
 
 test('a follower gets every further line until it stops', () => {
