@@ -20,6 +20,7 @@ import {
   RULE_END,
   RULE_MARKED_MAIN,
   RULE_MARKED_UPLINK,
+  TUN_GROUP,
   TUN_METRIC,
   TUN_TABLE,
   TUN_TABLE_METRIC,
@@ -112,6 +113,12 @@ const QUESTION_RULES: readonly DesiredRule[] = ['udp', 'tcp'].flatMap((protocol,
   { priority: RULE_DNS + 2 * nth, spec: `ipproto ${protocol} dport 53 lookup ${TUN_TABLE}` },
   { priority: RULE_DNS + 2 * nth + 1, spec: `ipproto ${protocol} dport 53 unreachable` },
 ]);
+
+/**
+ * IPv6 keeps the MTU of a path as a route of its own beside the one that it came by, with the prefix of one address
+ * (RFC 8201 section 5.2; rt6_find_cached_rt in net/ipv6/route.c): it would not be hidden with the TUN's default.
+ */
+const HIDE_TUN: Readonly<Record<Family, string>> = { 4: '', 6: ` suppress_ifgroup ${TUN_GROUP}` };
 
 /** Our own sockets and replies to what came in, told from the rest by all bits but the last. */
 const MARKS = `0x${(FWMARK & FWMARK_INBOUND).toString(16)}/0x${(~(FWMARK ^ FWMARK_INBOUND) >>> 0).toString(16)}`;
@@ -213,7 +220,10 @@ function desiredFamily(
   return {
     rules: [
       // On-link and local networks of a marked socket are found in main, of which this hides the defaults.
-      { priority: RULE_MARKED_MAIN, spec: `fwmark ${MARKS} lookup ${MAIN_TABLE} suppress_prefixlength 0` },
+      {
+        priority: RULE_MARKED_MAIN,
+        spec: `fwmark ${MARKS} lookup ${MAIN_TABLE} suppress_prefixlength 0${HIDE_TUN[family]}`,
+      },
       { priority: RULE_MARKED_UPLINK, spec: `fwmark ${MARKS} lookup ${UPLINK_TABLE}` },
       ...questions,
       ...into,

@@ -27,6 +27,7 @@ import {
   RULE_END,
   RULE_DNS,
   TABLE,
+  TUN_GROUP,
   TUN_TABLE,
   UPLINK_TABLE,
 } from './ids.ts';
@@ -82,8 +83,9 @@ function diffTun(want: Desired, facts: Facts): string[] {
     // Without a link-local address the kernel sends no router solicitations into the tunnel.
     lines.push(`link set dev ${name} addrgenmode none`);
   }
-  if (link?.up !== true || link.mtu !== mtu || link.txqueuelen !== txqueuelen)
-    lines.push(`link set dev ${name} mtu ${mtu} txqueuelen ${txqueuelen}`);
+  const right =
+    link?.up === true && link.mtu === mtu && link.txqueuelen === txqueuelen && link.group === TUN_GROUP;
+  if (!right) lines.push(`link set dev ${name} mtu ${mtu} txqueuelen ${txqueuelen} group ${TUN_GROUP}`);
   for (const address of missing)
     lines.push(`addr add ${address} dev ${name}${address.includes(':') ? ' nodad' : ''}`);
   if (link?.up !== true) lines.push(`link set dev ${name} up`);

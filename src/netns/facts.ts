@@ -13,6 +13,8 @@ export interface Link {
   readonly up: boolean;
   readonly mtu: number;
   readonly txqueuelen: number;
+  /** Name, or number where it has none. */
+  readonly group: string;
   /** `address/prefix`. */
   readonly addresses: readonly string[];
   /** Those that a socket without one of its own may get: global, and neither deprecated nor temporary. */
@@ -41,6 +43,7 @@ interface AddressJson {
   readonly flags: readonly string[];
   readonly mtu: number;
   readonly txqlen?: number;
+  readonly group?: string;
   readonly addr_info: readonly {
     readonly local?: string;
     readonly prefixlen: number;
@@ -123,6 +126,7 @@ function parseLink(link: AddressJson): Link {
     up: link.flags.includes('UP'),
     mtu: link.mtu,
     txqueuelen: link.txqlen ?? 0,
+    group: link.group ?? '',
     addresses: link.addr_info.flatMap(({ local, prefixlen }) =>
       local === undefined ? [] : [`${local}/${prefixlen}`],
     ),

@@ -23,6 +23,9 @@ export const TUN_TABLE = '28273';
 /** Metric of its route: one that `ip` prints, which it does not with 0. */
 export const TUN_TABLE_METRIC = '1';
 
+/** Group of the TUN (`ip link`), by which a rule tells what leads there. */
+export const TUN_GROUP = '28272';
+
 /** Routing table in which IPv4's lookups for a device end. */
 export const DEVICE_TABLE = '28274';
 

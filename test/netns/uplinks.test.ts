@@ -116,7 +116,7 @@ describe('by hand', () => {
 
   const ipLines = (text: string): string[] => text.split('\n').filter((line) => line.startsWith('ip '));
   const PLAN = `ip link set dev tun0 addrgenmode none
-ip link set dev tun0 mtu 1500 txqueuelen 10000
+ip link set dev tun0 mtu 1500 txqueuelen 10000 group 28272
 ip addr add 198.18.0.1/30 dev tun0
 ip addr add fd6e:7072::1/126 dev tun0 nodad
 ip link set dev tun0 up

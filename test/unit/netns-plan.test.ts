@@ -90,7 +90,7 @@ describe('a container of Docker without IPv6', () => {
   test('is taken over by these commands', async () => {
     assert.equal(
       plan(await factsOf({ routes4: DOCKER })),
-      `ip link set dev tun0 mtu 1500 txqueuelen 10000
+      `ip link set dev tun0 mtu 1500 txqueuelen 10000 group 28272
 ip addr add 198.18.0.1/30 dev tun0
 ip link set dev tun0 up
 ip -4 rule add pref 32766 unreachable protocol 110
