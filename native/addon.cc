@@ -17,6 +17,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("connectTcp", Napi::Function::New(env, connect_tcp, "connectTcp"));
   exports.Set("openUdp", Napi::Function::New(env, open_udp, "openUdp"));
   exports.Set("releaseStartMemory", Napi::Function::New(env, release_start_memory, "releaseStartMemory"));
+  exports.Set("openDatagram", Napi::Function::New(env, open_datagram, "openDatagram"));
+  exports.Set("keepWhole", Napi::Function::New(env, keep_whole, "keepWhole"));
+  exports.Set("drainErrors", Napi::Function::New(env, drain_errors, "drainErrors"));
   exports.Set("bindTcp", Napi::Function::New(env, bind_tcp, "bindTcp"));
   exports.Set("bindUdp", Napi::Function::New(env, bind_udp, "bindUdp"));
   exports.Set("reducePrivileges", Napi::Function::New(env, reduce_privileges, "reducePrivileges"));

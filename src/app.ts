@@ -29,15 +29,15 @@ import { exec, type Watching } from './exec.ts';
 import type { NameOf } from './job/seen.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
 import { directDialer } from './direct/dialer.ts';
+import { DirectPing } from './direct/ping.ts';
 import { DirectUdp } from './direct/udp.ts';
 import { lookup } from './dns/own/lookup.ts';
 import { Dns } from './dns/dns.ts';
 import { examine } from './doctor/doctor.ts';
 import { namespaceState } from './doctor/namespace.ts';
 import { Engine } from './engine/engine.ts';
-import { policyDialer } from './forward/dialer.ts';
 import { FakeGuard, namedDialer } from './forward/fake-guard.ts';
-import { Forwarder } from './forward/forwarder.ts';
+import { dialerOf, Forwarder } from './forward/forwarder.ts';
 import { Ping } from './forward/ping.ts';
 import { PingForwarder } from './forward/pings.ts';
 import { UdpForwarder } from './forward/udp.ts';
@@ -191,14 +191,18 @@ async function forward(
   watching?.resolvers(() => Object.values(dns.counters.resolvers));
   const { flows } = operations;
   const forwarder = new Forwarder({ policy, ...carriers, dns, flows, now });
-  const ping = new Ping(policyDialer(policy, carriers));
+  const ping = new Ping((upstream) =>
+    dialerOf(upstream === undefined ? { kind: 'direct' } : { kind: 'upstream', upstream }, carriers),
+  );
   const relay = new Relays({
     ...{ upstreams: dialers, log, now },
-    pingOtherwise: (request) => ping.accept(request),
+    pingOtherwise: (request, upstream) => ping.accept(request, upstream),
   });
-  const directUdp = new DirectUdp({ native: place.near, mark: FWMARK, own });
+  const means = { native: place.near, mark: FWMARK, own };
+  const directUdp = new DirectUdp(means);
+  const directPing = new DirectPing({ ...means, log, now, otherwise: (request) => ping.accept(request) });
   const udp = new UdpForwarder({ policy, carriers: { dns, relay, direct: directUdp }, flows, now });
-  const pings = new PingForwarder({ policy, relay, ping });
+  const pings = new PingForwarder({ policy, relay, direct: directPing, probe: ping, log });
   const device = openTun(place.data, config.tun.name);
   const lost = Promise.withResolvers<never>();
   const engine = new Engine(native, device, config.tun.mtu, {
@@ -231,7 +235,8 @@ async function forward(
     const counters = {
       ...engine.counters(),
       ...memory,
-      udp: { ...udp.counters, directSockets: directUdp.sockets },
+      udp: { ...udp.counters, direct: directUdp.counters },
+      directPings: directPing.sockets,
       relays: relay.counters,
       dns: dns.counters,
       loops: policy.count,
@@ -322,6 +327,7 @@ async function forward(
     await operations.close();
     engine.abortAll();
     udp.close();
+    directPing.close();
     relay.close();
     await dns.close();
     await upstreams.stop();

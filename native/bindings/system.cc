@@ -32,6 +32,19 @@ uint16_t port_at(const Napi::CallbackInfo& info, size_t at, uint32_t least) {
   return static_cast<uint16_t>(port);
 }
 
+int family_at(const Napi::CallbackInfo& info, size_t index) {
+  const uint32_t family = uint32_at(info, index, "family");
+  if (family != 4 && family != 6) throw Napi::RangeError::New(info.Env(), "family must be 4 or 6");
+  return family == 4 ? AF_INET : AF_INET6;
+}
+
+// A number of a descriptor; whether it is one, the kernel tells.
+int fd_at(const Napi::CallbackInfo& info, size_t index) {
+  const uint32_t fd = uint32_at(info, index, "fd");
+  if (fd > INT32_MAX) throw Napi::RangeError::New(info.Env(), "fd must be a descriptor");
+  return static_cast<int>(fd);
+}
+
 Napi::Value bind_to(const Napi::CallbackInfo& info, int type) {
   const Napi::Env env = info.Env();
   if (!info[0].IsString()) throw Napi::TypeError::New(env, "address must be a string");
@@ -77,15 +90,40 @@ Napi::Value connect_tcp(const Napi::CallbackInfo& info) {
 
 Napi::Value open_udp(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const uint32_t family = uint32_at(info, 0, "family");
-  if (family != 4 && family != 6) throw Napi::RangeError::New(env, "family must be 4 or 6");
+  const int family = family_at(info, 0);
   try {
-    const int fd =
-        socket::open_udp(family == 4 ? AF_INET : AF_INET6, uint32_at(info, 1, "mark"), helper_at(info, 2));
-    return Napi::Number::New(env, fd);
+    return Napi::Number::New(env, socket::open_udp(family, uint32_at(info, 1, "mark"), helper_at(info, 2)));
   } catch (const std::system_error& error) {
     throw system_error(env, error);
   }
+}
+
+Napi::Value open_datagram(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::string kind = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+  if (kind != "udp" && kind != "ping") throw Napi::TypeError::New(env, "kind must be udp or ping");
+  const int family = family_at(info, 1);
+  try {
+    return Napi::Number::New(
+        env, socket::open_datagram(family, kind == "ping", uint32_at(info, 2, "mark"), helper_at(info, 3)));
+  } catch (const std::system_error& error) {
+    throw system_error(env, error);
+  }
+}
+
+Napi::Value keep_whole(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[1].IsBoolean()) throw Napi::TypeError::New(env, "whole must be a boolean");
+  try {
+    socket::keep_whole(fd_at(info, 0), info[1].As<Napi::Boolean>());
+    return env.Undefined();
+  } catch (const std::system_error& error) {
+    throw system_error(env, error);
+  }
+}
+
+Napi::Value drain_errors(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), socket::drain_errors(fd_at(info, 0)));
 }
 
 Napi::Value bind_tcp(const Napi::CallbackInfo& info) { return bind_to(info, SOCK_STREAM); }

@@ -81,11 +81,16 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   },
   explain: {
     summary: 'say which rule decides on a connection, and why',
-    operands: 'HOST:PORT',
+    operands: 'HOST[:PORT]',
     free: true,
     settings: ROUTING,
     parameters: [
-      { long: 'proto', placeholder: 'tcp|udp', words: ['tcp', 'udp'], about: 'Protocol; tcp unless given.' },
+      {
+        long: 'proto',
+        placeholder: 'tcp|udp|icmp',
+        words: ['tcp', 'udp', 'icmp'],
+        about: 'Protocol; tcp unless given. icmp are pings, for which HOST stands alone.',
+      },
       { long: 'address', placeholder: 'ADDRESS', about: 'Address of HOST, when that is a name.' },
       { long: 'name', placeholder: 'NAME', about: 'Name that was asked for, when HOST is an address.' },
       { long: 'uid', placeholder: 'NUMBER', about: 'User that opens it.' },
@@ -102,6 +107,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     examples: [
       'netproxy explain -c netproxy.yaml 10.20.0.5:5432',
       'netproxy explain -c netproxy.yaml db.corp.example:443 --address 10.20.0.5 --uid 1000 --json',
+      'netproxy explain -c netproxy.yaml 10.20.0.5 --proto icmp',
     ],
     exits: [[0, 'the answer was printed']],
   },

@@ -18,7 +18,7 @@ import type { Verdict } from '../policy/policy.ts';
 import type { Arguments } from './arguments.ts';
 import type { Paint } from './style.ts';
 
-/** Reads `HOST:PORT` and the flags that tell of the flow. Throws one ProblemsError. */
+/** Reads `HOST[:PORT]` and the flags that tell of the flow. Throws one ProblemsError. */
 export function explainInput({ operands, parameters, problems }: Arguments): Question {
   const found: Problem[] = [...problems];
   const read = <T>(where: string, of: Kind<T>, text: string | undefined): T | undefined => {
@@ -33,26 +33,49 @@ export function explainInput({ operands, parameters, problems }: Arguments): Que
     }
   };
   const flag = <T>(long: string, of: Kind<T>): T | undefined => read(`--${long}`, of, parameters.get(long));
+  const protocol = flag('proto', kind.protocol) ?? 'tcp';
   const [operand = ''] = operands;
-  const parts = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)$/.exec(operand);
-  if (parts === null) {
+  const parts = partsOf(operand, protocol);
+  if (parts === undefined) {
+    const [allowed, example] =
+      protocol === 'icmp'
+        ? ['a name or an address alone, such as db.example: a ping has no port', 'db.example --proto icmp']
+        : [
+            'a name or an address and a port, such as db.example:5432 or [2001:db8::7]:443',
+            'db.example:5432',
+          ];
     found.push({
       code: 'USAGE_INVALID',
-      where: operand === '' ? 'HOST:PORT' : quote(operand),
-      message: 'allowed: a name or an address and a port, such as db.example:5432 or [2001:db8::7]:443',
-      hint: 'Run "netproxy explain db.example:5432".',
+      where: operand === '' ? 'HOST[:PORT]' : quote(operand),
+      message: `allowed: ${allowed}`,
+      hint: `Run "netproxy explain ${example}".`,
     });
   }
-  const host = read(quote(operand), hostKind, parts?.[1] ?? parts?.[2]);
-  const port = read(quote(operand), portKind, parts?.[3]);
+  const host = read(quote(operand), hostKind, parts?.host);
+  const port = read(quote(operand), portKind, parts?.port);
   const given = flag('name', hostKind);
   const address =
     flag('address', addressKind) ?? (host !== undefined && isIP(host) !== 0 ? canonical(host) : undefined);
   const name = given ?? (host !== undefined && isIP(host) === 0 ? host : undefined);
-  const protocol = flag('proto', kind.protocol) ?? 'tcp';
   const owner = ownerOf(flag);
   if (found.length > 0) throw new ProblemsError(found);
   return { protocol, address, port: port ?? 0, name: name?.toLowerCase().replace(/\.$/, ''), owner };
+}
+
+/** Takes `HOST:PORT` apart; a ping has no port. Undefined when it is not what is asked for. */
+function partsOf(
+  operand: string,
+  protocol: Question['protocol'],
+): { readonly host: string; readonly port?: string } | undefined {
+  if (protocol === 'icmp') {
+    if (isIP(operand) !== 0) return { host: operand };
+    const [, six, other] = /^(?:\[([^\]]+)\]|([^:[\]]+))$/.exec(operand) ?? [];
+    const host = six ?? other;
+    return host === undefined ? undefined : { host };
+  }
+  const [, six, other, port] = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)$/.exec(operand) ?? [];
+  const host = six ?? other;
+  return host === undefined || port === undefined ? undefined : { host, port };
 }
 
 type ReadFlag = <T>(long: string, of: Kind<T>) => T | undefined;
@@ -106,7 +129,7 @@ function noteOf(config: HostConfig, { address, port, protocol }: Question): stri
   const within = (text: string): boolean => {
     const destination = parseDestination(text);
     if (destination === undefined || !contains(networkOf(destination.parsed.network), network)) return false;
-    const [first, last] = destination.ports ?? [1, 65_535];
+    const [first, last] = destination.ports ?? [0, 65_535];
     return first <= port && port <= last && (destination.protocol ?? protocol) === protocol;
   };
   const local = config.local.find(within);
@@ -136,7 +159,7 @@ function asText(
   const { rule, why } = verdict;
   return [
     `${flowText(question)}\n`,
-    `${paint('bold', outcomeText(verdict))}\n`,
+    `${paint('bold', outcomeText(verdict, question))}\n`,
     `  decided by ${rule.where === 'built-in' ? rule.text : `${rule.where}  ${rule.text}`}\n      because: ${why}\n`,
     note === undefined ? '' : `but ${note}\n`,
     possible.length === 0
@@ -152,13 +175,16 @@ function flowText({ protocol, address, port, name, owner }: Question): string {
   const by = Object.entries({ ...ids, process: process?.[0] }).flatMap(([key, value]) =>
     value === undefined ? [] : [`${key} ${String(value)}`],
   );
-  return `${protocol} to ${target}, port ${port}${by.length === 0 ? '' : `, by ${by.join(', ')}`}`;
+  const to = protocol === 'icmp' ? `ping to ${target}` : `${protocol} to ${target}, port ${port}`;
+  return `${to}${by.length === 0 ? '' : `, by ${by.join(', ')}`}`;
 }
 
-function outcomeText(verdict: Verdict): string {
+function outcomeText(verdict: Verdict, { protocol }: Question): string {
   switch (verdict.kind) {
     case 'upstream':
-      return `goes to ${verdict.upstream}`;
+      return protocol === 'icmp'
+        ? `is answered by a connect through ${verdict.upstream}`
+        : `goes to ${verdict.upstream}`;
     case 'direct':
       return 'goes directly, past every bastion';
     case 'reject':

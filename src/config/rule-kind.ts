@@ -1,4 +1,5 @@
 /** Kinds of values that only rules have. */
+import type { FlowTuple } from '../core/flow.ts';
 import { BadPattern, parseNamePattern } from '../policy/name-pattern.ts';
 import { parseVia, portsText, VIA_WORDS, viaText } from '../policy/rule.ts';
 import type { PortRange, Via } from '../policy/rule.ts';
@@ -24,7 +25,7 @@ export const ruleText: Kind<string> = {
   parse: (text) => text,
 };
 
-export const protocol: Kind<'tcp' | 'udp'> = oneOf('tcp', 'udp');
+export const protocol: Kind<FlowTuple['protocol']> = oneOf('tcp', 'udp', 'icmp');
 
 /** A port, or the first and last of several. */
 export const ports: Kind<PortRange> = {

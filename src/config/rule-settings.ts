@@ -1,4 +1,5 @@
 /** Of the table of settings, what concerns rules. */
+import type { FlowTuple } from '../core/flow.ts';
 import type { PortRange, Via } from '../policy/rule.ts';
 import { oneOf } from './kind.ts';
 import * as kind from './rule-kind.ts';
@@ -9,7 +10,7 @@ export interface RuleSettingValues {
   rule: string;
   'rules[].to': string;
   'rules[].ports': PortRange;
-  'rules[].protocol': 'tcp' | 'udp';
+  'rules[].protocol': FlowTuple['protocol'];
   'rules[].names': string;
   'rules[].uid': number;
   'rules[].gid': number;
@@ -48,7 +49,8 @@ export const ruleRows: Rows = {
     key: 'rules[].protocol',
     kind: kind.protocol,
     group: 'Rules',
-    description: 'Protocol of the flow; unset, any.',
+    description:
+      'Protocol of the flow; unset, any. "icmp" are pings, which have no ports, and of which nobody knows who sent them.',
   },
   'rules[].names': condition(
     'names',

@@ -69,12 +69,13 @@ class ItemReader {
     }
     const [resolve] = this.#list('rules[].resolve');
     if (resolve === 'fake') this.#checkFake(via);
+    if (protocol === 'icmp') this.#checkPings();
     if (via !== undefined && upstreams !== undefined) this.#checkVia(via, protocol, upstreams);
     return {
       to: this.#list('rules[].to'),
       ports: this.#list('rules[].ports'),
-      // What only UDP can have asks for UDP.
-      protocol: via?.kind === 'relay' ? 'udp' : protocol,
+      // What carries datagrams asks for UDP, unless pings are meant.
+      protocol: via?.kind === 'relay' ? (protocol ?? 'udp') : protocol,
       names: this.#list('rules[].names'),
       uid: this.#list('rules[].uid'),
       gid: this.#list('rules[].gid'),
@@ -117,12 +118,26 @@ class ItemReader {
       );
   }
 
+  /** Such a rule could never match. */
+  #checkPings(): void {
+    for (const id of PINGS_LACK) {
+      const given = this.#item.given.get(id);
+      if (given === undefined) continue;
+      const what = id === 'rules[].ports' ? 'pings have no ports' : 'nobody knows who pings';
+      this.#wrong(
+        given[0]?.where ?? this.#item.where,
+        `found ${keyOf(id)} with protocol icmp; ${what}`,
+        'Leave one of the two out.',
+      );
+    }
+  }
+
   #checkVia(via: Rule['via'], protocol: Rule['protocol'], upstreams: readonly string[]): void {
     const where = this.#item.given.get('rules[].via')?.[0]?.where ?? this.#item.where;
     if (via.kind === 'relay' && protocol === 'tcp') {
       this.#wrong(
         where,
-        'found relay with protocol tcp; a relay carries UDP only',
+        'found relay with protocol tcp; a relay carries UDP and pings only',
         'Name a bastion instead.',
       );
     }
@@ -140,5 +155,11 @@ class ItemReader {
     this.#problems.push({ code: 'CONFIG_INVALID', where, message, hint });
   }
 }
+
+/** Conditions of which a ping knows nothing. */
+const PINGS_LACK = [
+  ...(['rules[].ports', 'rules[].uid', 'rules[].gid', 'rules[].process'] as const),
+  ...(['rules[].container', 'rules[].cgroup'] as const),
+];
 
 const keyOf = (id: RuleId): string => id.slice('rules[].'.length);

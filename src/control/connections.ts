@@ -1,11 +1,12 @@
 /** The flows under way as they are shown: what `GET /v1/connections` answers. */
+import type { FlowTuple } from '../core/flow.ts';
 import { formatEndpoint } from '../core/address.ts';
 import type { FlowEntry } from '../core/flow-table.ts';
 
 /** One flow, for people and scripts. */
 export interface Connection {
   readonly id: number;
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: FlowTuple['protocol'];
   readonly state: string;
   readonly from: string;
   readonly to: string;

@@ -3,6 +3,8 @@ import type { Endpoint, Family, FlowTuple, RejectReason } from './flow.ts';
 /** A question that an application sent in one packet, and the two ways to answer it. */
 interface Datagram {
   readonly family: Family;
+  /** Its sender wants to be told when it is too big for the path; otherwise it may be cut. */
+  readonly whole: boolean;
   /** The bytes after the UDP or ICMP header. */
   readonly payload: Uint8Array;
   /** Sends `payload` back, as if by the far end. It is copied. */
@@ -18,8 +20,6 @@ interface Datagram {
 
 export interface UdpDatagram extends Datagram {
   readonly protocol: 'udp';
-  /** Its sender wants to be told when it is too big for the path; otherwise it may be cut. */
-  readonly whole: boolean;
   readonly source: Endpoint;
   readonly destination: Endpoint;
 }

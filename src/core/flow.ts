@@ -13,7 +13,8 @@ export type Family = 4 | 6;
  * application: `source` is the application's own end.
  */
 export interface FlowTuple {
-  readonly protocol: 'tcp' | 'udp';
+  /** `icmp`: pings, over IPv6 too. The source has their identifier for a port, the destination has 0. */
+  readonly protocol: 'tcp' | 'udp' | 'icmp';
   readonly family: Family;
   readonly source: Endpoint;
   readonly destination: Endpoint;

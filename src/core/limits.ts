@@ -34,6 +34,9 @@ export const UDP_SWEEP_MS: number = 5 * SECOND_MS;
  * descriptor. */
 export const DIRECT_FLOWS_MAX = 1024;
 
+/** Sockets for pings that leave directly, at once: one for each socket and host of the application. */
+export const DIRECT_PINGS_MAX = 64;
+
 /** Bytes of one such flow that may wait for its socket; more are dropped, as a full device queue does. */
 export const DIRECT_DATAGRAMS_BYTES: number = 256 * KIB;
 
@@ -79,9 +82,9 @@ export const RELAY_RETRY_MS: number = 1 * SECOND_MS;
 /** Milliseconds for which the shortest way of a relay's bytes is remembered, twice over: clocks drift apart. */
 export const RELAY_DELAY_PERIOD_MS: number = 300 * SECOND_MS;
 
-/** Pings of one socket that wait for their answers at the relay, and milliseconds after which one is given up. */
-export const RELAY_PINGS_MAX = 64;
-export const RELAY_PING_MS: number = 10 * SECOND_MS;
+/** Pings of one socket, to one host, that wait for their answers, and milliseconds after which one is given up. */
+export const ECHOES_WAITING_MAX = 64;
+export const ECHO_WAIT_MS: number = 10 * SECOND_MS;
 
 // --- DNS and ping ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ export function throughHelper(native: Native, helper: number): Native {
     connectTcp: (address, port, mark, userTimeoutMs) =>
       native.connectTcp(address, port, mark, userTimeoutMs, helper),
     openUdp: (family, mark) => native.openUdp(family, mark, helper),
+    openDatagram: (kind, family, mark) => native.openDatagram(kind, family, mark, helper),
     bindTcp: (address, port) => native.bindTcp(address, port, helper),
     bindUdp: (address, port) => native.bindUdp(address, port, helper),
     socketOwner: (protocol, source, sourcePort, destination, destinationPort, device) =>
@@ -23,5 +24,6 @@ export function withoutMarks(native: Native): Native {
     ...native,
     connectTcp: (address, port, _mark, userTimeoutMs) => native.connectTcp(address, port, 0, userTimeoutMs),
     openUdp: (family) => native.openUdp(family, 0),
+    openDatagram: (kind, family) => native.openDatagram(kind, family, 0),
   };
 }

@@ -141,8 +141,17 @@ export interface Native {
     userTimeoutMs: number,
     helper?: number,
   ) => number;
-  /** A UDP socket with SO_MARK, bound and connected to nothing; returns its fd. */
+  /** A UDP socket with SO_MARK and a port of its own, connected to nothing; returns its fd. */
   readonly openUdp: (family: Family, mark: number, helper?: number) => number;
+  /**
+   * The same, for UDP or for pings (icmp(7)), told of ICMP errors of every kind: after each, `drainErrors` is due.
+   * Throws an Error with `code`, EACCES where net.ipv4.ping_group_range forbids pings.
+   */
+  readonly openDatagram: (kind: 'udp' | 'ping', family: Family, mark: number, helper?: number) => number;
+  /** Datagrams larger than the path takes are refused with EMSGSIZE when they are `whole`, and else cut. */
+  readonly keepWhole: (fd: number, whole: boolean) => void;
+  /** Forgets the errors that wait; gives the MTU of the path of a connected socket in bytes, 0 when it is unknown. */
+  readonly drainErrors: (fd: number) => number;
   /** Bound sockets, which do not listen yet; return the fd. */
   readonly bindTcp: (address: string, port: number, helper?: number) => number;
   readonly bindUdp: (address: string, port: number, helper?: number) => number;

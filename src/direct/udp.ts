@@ -1,37 +1,38 @@
-/** UDP past every bastion: a marked socket for each flow, connected, so that ICMP errors come back to it. */
-import dgram from 'node:dgram';
+/** UDP past every bastion: a socket of its own for each flow. */
 import type { DatagramCarrier, DatagramReceiver, UdpDatagram, UdpFlow } from '../core/datagram.ts';
-import { DIRECT_DATAGRAMS_BYTES, DIRECT_FLOWS_MAX, UDP_RECEIVE_BUFFER_BYTES } from '../core/limits.ts';
-import type { Native } from '../core/native.ts';
-import type { OwnSockets } from '../core/own-sockets.ts';
+import { DIRECT_FLOWS_MAX } from '../core/limits.ts';
 import { reasonOf } from './reason.ts';
+import { DatagramSocket } from './socket.ts';
+import type { SocketMeans } from './socket.ts';
 
-export interface DirectUdpOptions {
-  readonly native: Pick<Native, 'openUdp'>;
-  readonly mark: number;
-  readonly own: OwnSockets;
+export interface DirectUdpCounters {
+  readonly sockets: number;
+  /** Sockets that gave way to those of other flows. */
+  readonly evicted: number;
 }
 
 export class DirectUdp implements DatagramCarrier {
-  readonly #options: DirectUdpOptions;
+  readonly #means: SocketMeans;
   /** Flows with a socket; the one used longest ago first. */
   readonly #open = new Set<DirectUdpFlow>();
+  #evicted = 0;
 
-  constructor(options: DirectUdpOptions) {
-    this.#options = options;
+  constructor(means: SocketMeans) {
+    this.#means = means;
   }
 
-  get sockets(): number {
-    return this.#open.size;
+  get counters(): DirectUdpCounters {
+    return { sockets: this.#open.size, evicted: this.#evicted };
   }
 
   open(flow: UdpFlow): DatagramReceiver {
-    return new DirectUdpFlow(flow, this.#options, {
+    return new DirectUdpFlow(flow, this.#means, {
       used: (receiver) => {
         this.#open.delete(receiver);
         for (const oldest of this.#open) {
           if (this.#open.size < DIRECT_FLOWS_MAX) break;
           oldest.closed();
+          this.#evicted++;
         }
         this.#open.add(receiver);
       },
@@ -46,21 +47,20 @@ interface SocketUse {
   closed(flow: DirectUdpFlow): void;
 }
 
+/** A flow whose socket was closed gets another one with its next datagram. */
 class DirectUdpFlow implements DatagramReceiver {
   readonly #flow: UdpFlow;
-  readonly #options: DirectUdpOptions;
+  readonly #means: SocketMeans;
   readonly #use: SocketUse;
-  #socket: dgram.Socket | undefined;
-  /** What came before the socket was Node's too; undefined from then on. */
-  #waiting: Uint8Array[] | undefined;
+  #socket: DatagramSocket | undefined;
 
-  constructor(flow: UdpFlow, options: DirectUdpOptions, use: SocketUse) {
+  constructor(flow: UdpFlow, means: SocketMeans, use: SocketUse) {
     this.#flow = flow;
-    this.#options = options;
+    this.#means = means;
     this.#use = use;
   }
 
-  accept({ payload }: UdpDatagram): void {
+  accept({ payload, whole }: UdpDatagram): void {
     try {
       this.#socket ??= this.#connect();
     } catch (error) {
@@ -68,58 +68,23 @@ class DirectUdpFlow implements DatagramReceiver {
       return;
     }
     this.#use.used(this);
-    if (this.#waiting !== undefined) this.#waiting.push(payload);
-    else this.#send(payload);
+    this.#socket.send(payload, whole);
   }
 
   closed(): void {
     this.#use.closed(this);
     this.#socket?.close();
     this.#socket = undefined;
-    this.#waiting = undefined;
   }
 
-  #connect(): dgram.Socket {
-    const { family, destination } = this.#flow.tuple;
-    const { native, mark } = this.#options;
-    const fd = native.openUdp(family, mark);
-    const socket = dgram.createSocket({
-      type: family === 4 ? 'udp4' : 'udp6',
-      recvBufferSize: UDP_RECEIVE_BUFFER_BYTES,
-      // It is an address already, and is to be connected in this turn.
-      lookup: (address, _options, done) => done(null, address, family),
+  #connect(): DatagramSocket {
+    const flow = this.#flow;
+    const { family, destination } = flow.tuple;
+    return new DatagramSocket('udp', family, destination, this.#means, {
+      received: (payload) => flow.send(payload),
+      failed: (reason) => flow.refuse(reason),
+      tooBig: (mtu) => flow.tooBig(mtu),
+      ended: () => this.closed(),
     });
-    socket.on('message', (payload) => this.#flow.send(payload));
-    // ICMP errors; the socket goes on.
-    socket.on('error', (error) => this.#failed(error));
-    socket.bind({ fd });
-    this.#waiting = [];
-    // Node gives the callback an error when the kernel has no route; its types do not say so.
-    socket.connect(destination.port, destination.address, ((error?: Error) => {
-      const waiting = this.#waiting ?? [];
-      this.#waiting = undefined;
-      if (this.#socket !== socket) return;
-      if (error !== undefined) {
-        this.#failed(error);
-        this.closed();
-        return;
-      }
-      const source = { address: socket.address().address, port: socket.address().port };
-      socket.once('close', this.#options.own.add('udp', source, destination));
-      for (const payload of waiting) this.#send(payload);
-    }) as () => void);
-    return socket;
-  }
-
-  #send(payload: Uint8Array): void {
-    const socket = this.#socket;
-    if (socket === undefined || socket.getSendQueueSize() > DIRECT_DATAGRAMS_BYTES) return;
-    socket.send(payload, (error) => {
-      if (error) this.#failed(error);
-    });
-  }
-
-  #failed(error: Error): void {
-    if (this.#socket !== undefined) this.#flow.refuse(reasonOf(error));
   }
 }

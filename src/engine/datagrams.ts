@@ -31,6 +31,7 @@ function decode(record: Uint8Array, native: NativeEngine): AnyDatagram {
   const ports = new Uint16Array(record.buffer, 8, 2);
   const common = {
     family,
+    whole: record[6] === 1,
     payload: record.subarray(HEADER_BYTES),
     answer: (payload: Uint8Array) => native.answer(header, payload),
     refuse: (reason: RejectReason = udp ? 'refused' : 'host-unreachable') =>
@@ -42,7 +43,6 @@ function decode(record: Uint8Array, native: NativeEngine): AnyDatagram {
     protocol: 'udp',
     source: { address: source, port: ports[0] ?? 0 },
     destination: { address: destination, port: ports[1] ?? 0 },
-    whole: record[6] === 1,
     ...common,
   };
 }

@@ -26,7 +26,8 @@ export class FakeGuard implements Policy {
     const name = this.#fakes.nameOf(address);
     if (name === undefined) return refusal('a fake address that stands for no name', address);
     const verdict = this.#policy.decide(flow);
-    if (verdict.kind === 'upstream' && flow.protocol === 'tcp') return verdict;
+    // A ping is answered by a connect.
+    if (verdict.kind === 'upstream' && flow.protocol !== 'udp') return verdict;
     if (verdict.kind === 'reject' || verdict.kind === 'drop' || verdict.kind === 'dns') return verdict;
     return refusal('a fake address goes by TCP to a bastion, and no other way', name);
   }

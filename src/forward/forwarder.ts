@@ -8,7 +8,7 @@
 import type { Channel, ChannelEnd, Dial, Dialer } from '../core/dialer.ts';
 import type { Flow, FlowEnd, FlowTuple, RejectReason } from '../core/flow.ts';
 import type { FlowDecision, FlowTable, LiveFlow } from '../core/flow-table.ts';
-import type { Policy, Verdict } from '../policy/policy.ts';
+import type { Outcome, Policy, Verdict } from '../policy/policy.ts';
 
 /** What answers flows itself, for which a verdict chose it. */
 export interface FlowTaker {
@@ -93,7 +93,7 @@ export class Forwarder {
 }
 
 /** What carries a flow with this verdict, if anything does. */
-export function dialerOf(verdict: Verdict, { upstreams, direct }: Carriers): Dialer | undefined {
+export function dialerOf(verdict: Outcome, { upstreams, direct }: Carriers): Dialer | undefined {
   if (verdict.kind === 'direct') return direct;
   return verdict.kind === 'upstream' ? upstreams.get(verdict.upstream) : undefined;
 }

@@ -20,40 +20,48 @@ interface Host {
 }
 
 export class Ping {
-  readonly #dialer: Dialer;
+  /** By the name of an upstream; undefined stands for the way past all of them. */
+  readonly #dialers: (upstream: string | undefined) => Dialer | undefined;
+  /** By upstream and address. */
   readonly #hosts = new Map<string, Host>();
   /** Connects under way. */
   #probes = 0;
 
-  constructor(dialer: Dialer) {
-    this.#dialer = dialer;
+  constructor(dialers: (upstream: string | undefined) => Dialer | undefined) {
+    this.#dialers = dialers;
   }
 
   /** Beyond the limits a request is dropped, as any router may. */
-  accept(request: EchoRequest): void {
-    const known = this.#hosts.get(request.destination);
+  accept(request: EchoRequest, upstream?: string): void {
+    const dialer = this.#dialers(upstream);
+    if (dialer === undefined) {
+      request.refuse('network-unreachable');
+      return;
+    }
+    const key = `${request.destination} ${upstream ?? ''}`;
+    const known = this.#hosts.get(key);
     if (known?.reachable !== undefined) {
       answer(request, known.reachable);
     } else if (known !== undefined) {
       if (known.waiting.length < PING_WAITING_MAX) known.waiting.push(request);
     } else if (this.#hosts.size < PING_HOSTS_MAX && this.#probes < PING_PROBES_MAX) {
-      this.#probe(request);
+      this.#probe(request, dialer, key);
     }
   }
 
-  #probe(request: EchoRequest): void {
+  #probe(request: EchoRequest, dialer: Dialer, key: string): void {
     const host: Host = { reachable: undefined, waiting: [request] };
-    this.#hosts.set(request.destination, host);
+    this.#hosts.set(key, host);
     this.#probes++;
     const decided = (reachable: boolean): void => {
       clearTimeout(deadline);
       this.#probes--;
       host.reachable = reachable;
       for (const each of host.waiting.splice(0)) answer(each, reachable);
-      setTimeout(() => this.#hosts.delete(request.destination), PING_VERDICT_MS).unref();
+      setTimeout(() => this.#hosts.delete(key), PING_VERDICT_MS).unref();
     };
     const target = { address: request.destination, port: PING_PROBE_PORT };
-    const dial = this.#dialer.dial(
+    const dial = dialer.dial(
       target,
       { address: request.source, port: 0 },
       {

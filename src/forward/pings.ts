@@ -1,15 +1,21 @@
+/** The pings of the application: the policy is asked, and what answers them is chosen. */
 import type { EchoRequest } from '../core/datagram.ts';
+import type { RejectReason } from '../core/flow.ts';
+import type { Log } from '../core/log.ts';
+import { ruleFields } from '../policy/policy.ts';
 import type { Policy } from '../policy/policy.ts';
 
 export interface PingOptions {
   readonly policy: Policy;
-  /** Sends pings as they are, by a bastion that can. */
+  /** Sends pings as they are, by a bastion of the upstream. */
   readonly relay: { ping(request: EchoRequest, upstream: string): void };
-  /** Answers them by connects. */
-  readonly ping: { accept(request: EchoRequest): void };
+  /** Sends them as they are, past every bastion. */
+  readonly direct: { accept(request: EchoRequest): void };
+  /** Answers them by connects through the upstream. */
+  readonly probe: { accept(request: EchoRequest, upstream: string): void };
+  readonly log: Log;
 }
 
-/** Where pings go: to the relay when all UDP to the host goes there, since it can send them as they are. */
 export class PingForwarder {
   readonly #options: PingOptions;
 
@@ -17,16 +23,27 @@ export class PingForwarder {
     this.#options = options;
   }
 
+  /** The policy is asked for each, since most ask once: there is no flow to remember. */
   accept(request: EchoRequest): void {
-    const { policy, relay, ping } = this.#options;
-    const { family, source, destination } = request;
-    // No rule that names ports has port 0.
+    const { policy, relay, direct, probe, log } = this.#options;
+    const { family, source, destination, identifier } = request;
     const verdict = policy.decide({
-      ...{ protocol: 'udp', family },
-      source: { address: source, port: 0 },
+      ...{ protocol: 'icmp', family },
+      source: { address: source, port: identifier },
       destination: { address: destination, port: 0 },
     });
-    if (verdict.kind === 'relay') relay.ping(request, verdict.upstream);
-    else ping.accept(request);
+    log.debug(
+      { from: source, to: destination, protocol: 'icmp', verdict: verdict.kind, ...ruleFields(verdict) },
+      'ping',
+    );
+    if (verdict.kind === 'upstream') probe.accept(request, verdict.upstream);
+    else if (verdict.kind === 'relay') relay.ping(request, verdict.upstream);
+    else if (verdict.kind === 'direct') direct.accept(request);
+    else if (verdict.kind === 'reject') request.refuse(reasonFor(verdict.reason));
   }
+}
+
+/** What was asked by no port cannot be refused by one. */
+function reasonFor(reason: RejectReason): RejectReason {
+  return reason === 'refused' ? 'prohibited' : reason;
 }

@@ -30,7 +30,8 @@ export function asRules(seen: Seen, upstream: string): string {
   }
   const lines = [...groups.values()].map(({ key, protocol, ports }) => {
     const via = protocol === 'udp' ? 'relay' : upstream;
-    return `  - { ${key}, ports: [${sorted(ports).join(', ')}], protocol: ${protocol}, via: ${JSON.stringify(via)} }`;
+    const ported = protocol === 'icmp' ? '' : `ports: [${sorted(ports).join(', ')}], `;
+    return `  - { ${key}, ${ported}protocol: ${protocol}, via: ${JSON.stringify(via)} }`;
   });
   return [`# ${REMARK}`, lines.length === 0 ? 'rules: []' : 'rules:', ...lines, ''].join('\n');
 }
@@ -56,10 +57,12 @@ export function asPermitOpen(seen: Seen, own: readonly string[]): string {
   ].join('\n');
 }
 
-/** A NetworkPolicy (networking.k8s.io/v1) for a pod that connects without netproxy. */
+/** A NetworkPolicy (networking.k8s.io/v1) for a pod that connects without netproxy. It cannot speak of pings. */
 export function asNetworkPolicy(seen: Seen): string {
   const groups = new Map<string, SeenDestination[]>();
-  for (const one of plainly(seen)) groups.set(one.address, [...(groups.get(one.address) ?? []), one]);
+  for (const one of plainly(seen)) {
+    if (one.protocol !== 'icmp') groups.set(one.address, [...(groups.get(one.address) ?? []), one]);
+  }
   const rules = [...groups].flatMap(([address, all]) => {
     const names = [...new Set(all.flatMap(({ name }) => name ?? []))];
     const ports = [

@@ -1,10 +1,12 @@
 /** Where a command connects to, as the policy is asked; and what of it an allow-list refuses. */
+import type { FlowTuple } from '../core/flow.ts';
 import { SEEN_DESTINATIONS_MAX } from '../core/limits.ts';
 import type { FlowFacts, Policy, Verdict } from '../policy/policy.ts';
 
 export interface SeenDestination {
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: FlowTuple['protocol'];
   readonly address: string;
+  /** 0 of pings. */
   readonly port: number;
   /** That the command asked for to have the address. */
   readonly name: string | undefined;

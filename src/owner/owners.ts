@@ -38,6 +38,8 @@ export class SocketOwners implements Owners {
   ownerOf(tuple: FlowTuple): Owner | undefined {
     const { protocol, source, destination } = tuple;
     const { native, device } = this.#options;
+    // The kernel does not list the sockets of pings.
+    if (protocol === 'icmp') return undefined;
     try {
       const socket = native.socketOwner(
         PROTOCOLS[protocol],

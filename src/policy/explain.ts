@@ -1,5 +1,5 @@
 /** Why a rule decides on a flow, and those before it do not, also when not all of the flow is known. */
-import type { Endpoint, Family } from '../core/flow.ts';
+import type { Endpoint, Family, FlowTuple } from '../core/flow.ts';
 import type { Owner } from '../core/owner.ts';
 import { addressWords } from './address-words.ts';
 import { isLocalOnly } from './guard.ts';
@@ -12,8 +12,9 @@ import type { Rule } from './rule.ts';
 
 /** What is asked about; what is undefined is not known. */
 export interface Question {
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: FlowTuple['protocol'];
   readonly address: string | undefined;
+  /** 0 for pings. */
   readonly port: number;
   readonly name: string | undefined;
   readonly owner: Owner | undefined;
@@ -78,13 +79,16 @@ function factsOf({ protocol, address, port, name, owner }: Question): Facts {
   };
 }
 
+const OF_OWNERS: ReadonlySet<Condition> = new Set(['uid', 'gid', 'process', 'container', 'cgroup']);
+
 function consider(rule: Rule, facts: Facts, question: Question): Considered {
   const held: Condition[] = [];
   const unknown: Condition[] = [];
   const failed: Condition[] = [];
   for (const [condition, test] of testsOf(rule)) {
     const addressless = condition === 'to' && question.address === undefined;
-    const holds = addressless ? (isEverything(rule) ? true : undefined) : test(facts);
+    const known = addressless ? (isEverything(rule) ? true : undefined) : test(facts);
+    const holds = question.protocol === 'icmp' && OF_OWNERS.has(condition) ? false : known;
     (holds === undefined ? unknown : holds ? held : failed).push(condition);
   }
   const common = { where: rule.where, rule: ruleText(rule) };
@@ -111,12 +115,13 @@ function wordsOf(condition: Condition, { protocol, address, port, name, owner }:
     case 'to':
       return said('address', address);
     case 'ports':
-      return said('port', port);
+      return protocol === 'icmp' ? 'a ping has no port' : said('port', port);
     case 'names':
       return said('name', name);
     case 'process':
       return said('process', owner?.process?.join(' '));
     default:
+      if (protocol === 'icmp') return 'nobody knows who pings';
       return said(condition, owner?.[condition]);
   }
 }

@@ -39,8 +39,9 @@ export function kernelRules(rules: readonly Rule[]): KernelRules {
     if (networks.length === 0) anywhere = true;
     for (const { cidr, network } of networks) {
       otherwise.push(network);
-      if (isSimple(rule) && !settled.some((outer) => contains(outer, network)))
-        captured.push(...destinations(cidr, rule));
+      // A ping to a local network stays there.
+      if (rule.protocol === 'icmp' || !isSimple(rule)) continue;
+      if (!settled.some((outer) => contains(outer, network))) captured.push(...destinations(cidr, rule));
     }
   }
   return { direct: [...new Set(direct)], captured };
@@ -53,7 +54,7 @@ function isSimple(rule: Rule): boolean {
 }
 
 function destinations(cidr: string, { ports, protocol }: Rule): Destination[] {
-  const common = protocol === undefined ? { cidr } : { cidr, protocol };
+  const common = protocol === 'tcp' || protocol === 'udp' ? { cidr, protocol } : { cidr };
   return ports.length === 0
     ? [common]
     : ports.map(({ first, last }): Destination => ({ ...common, ports: [first, last] }));

@@ -44,7 +44,7 @@ export type Outcome =
   | { readonly kind: 'drop' }
   /** A question for a resolver, which netproxy answers itself. */
   | { readonly kind: 'dns' }
-  /** UDP only: by a program on a bastion of `upstream`. */
+  /** UDP and pings only: by a program on a bastion of `upstream`. */
   | { readonly kind: 'relay'; readonly upstream: string };
 
 /** What becomes of a flow, which rule says so, and what of the flow that rule asked for. */
@@ -131,7 +131,7 @@ function outcome(
   const question = destination.port === DNS_PORT;
   if (question && !(ported && (via.kind !== 'upstream' || protocol === 'tcp'))) return { kind: 'dns' };
   if (via.kind === 'relay') return { kind: 'relay', upstream: via.upstream ?? lastResort };
-  if (via.kind !== 'upstream' || protocol === 'tcp') return via;
+  if (via.kind !== 'upstream' || protocol !== 'udp') return via;
   // At once, not silently: a client that tries UDP first (QUIC) falls back to TCP.
   return { kind: 'reject', reason: 'refused' };
 }

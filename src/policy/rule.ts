@@ -1,5 +1,5 @@
 /** A rule: what it asks of a flow, and what becomes of one that has all of it. */
-import type { RejectReason } from '../core/flow.ts';
+import type { FlowTuple, RejectReason } from '../core/flow.ts';
 
 /** First and last port, both within. */
 export interface PortRange {
@@ -15,7 +15,7 @@ export type Via =
   | { readonly kind: 'reject'; readonly reason: RejectReason }
   /** Never answered, as if the packet had been lost. */
   | { readonly kind: 'drop' }
-  /** UDP only: by a program on a bastion. Undefined: that of the last resort. */
+  /** UDP and pings only: by a program on a bastion. Undefined: that of the last resort. */
   | { readonly kind: 'relay'; readonly upstream: string | undefined };
 
 /** Each list that is empty asks nothing; of one that is not, any item will do. */
@@ -23,7 +23,7 @@ export interface Rule {
   /** Networks in canonical text. */
   readonly to: readonly string[];
   readonly ports: readonly PortRange[];
-  readonly protocol: 'tcp' | 'udp' | undefined;
+  readonly protocol: FlowTuple['protocol'] | undefined;
   /** As `parseNamePattern` takes them. */
   readonly names: readonly string[];
   readonly uid: readonly number[];

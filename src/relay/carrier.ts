@@ -11,7 +11,7 @@ export interface RelaysOptions {
   /** Milliseconds of a monotonic clock. */
   now(): number;
   /** Answers the pings that a server does not let its relay send. */
-  pingOtherwise(request: EchoRequest): void;
+  pingOtherwise(request: EchoRequest, upstream: string): void;
 }
 
 /** A relay for each bastion or group that a verdict names. */
@@ -44,7 +44,12 @@ export class Relays implements DatagramCarrier {
     const known = this.#relays.get(upstream);
     if (known !== undefined) return known;
     const { upstreams, ...options } = this.#options;
-    const relay = new Relay({ ...options, upstream, commander: () => upstreams.get(upstream) });
+    const relay = new Relay({
+      ...options,
+      upstream,
+      commander: () => upstreams.get(upstream),
+      pingOtherwise: (request) => this.#options.pingOtherwise(request, upstream),
+    });
     this.#relays.set(upstream, relay);
     return relay;
   }

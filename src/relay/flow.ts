@@ -1,7 +1,7 @@
 import { addressBytes } from '../core/cidr.ts';
 import type { EchoRequest, UdpFlow } from '../core/datagram.ts';
 import type { Family, RejectReason } from '../core/flow.ts';
-import { RELAY_PING_MS, RELAY_PINGS_MAX } from '../core/limits.ts';
+import { WaitingEchoes } from '../core/waiting-echoes.ts';
 import { ERROR_TOO_BIG, KIND_PING4, KIND_PING6, KIND_UDP4, KIND_UDP6 } from './frames.ts';
 
 /** By code of an error frame, from 1. What has no socket cannot be had just now. */
@@ -70,14 +70,9 @@ export class UdpRelayFlow extends RelayFlow {
   }
 }
 
-const SEQUENCES = 2 ** 16;
-
 /** The pings of one socket of the application, to one host. The relay knows them by numbers of ours. */
 export class PingRelayFlow extends RelayFlow {
-  /** By sequence number at the relay; the oldest first. */
-  readonly #waiting = new Map<number, { readonly request: EchoRequest; readonly at: number }>();
-  #next = 0;
-  #usedAt = 0;
+  readonly #waiting = new WaitingEchoes();
 
   constructor(id: number, { family, destination }: EchoRequest) {
     super(id, family === 4 ? KIND_PING4 : KIND_PING6, family, destination, 0);
@@ -85,46 +80,31 @@ export class PingRelayFlow extends RelayFlow {
 
   /** Gives what is to be sent. */
   ask(request: EchoRequest, now: number): Uint8Array {
-    if (this.#waiting.size >= RELAY_PINGS_MAX) this.#waiting.delete(this.#waiting.keys().next().value!);
-    const sequence = this.#next;
-    this.#next = (sequence + 1) % SEQUENCES;
-    this.#usedAt = now;
-    this.#waiting.set(sequence, { request, at: now });
     const payload = Buffer.allocUnsafe(2 + request.payload.length);
-    payload.writeUInt16BE(sequence);
+    payload.writeUInt16BE(this.#waiting.add(request, now));
     payload.set(request.payload, 2);
     return payload;
   }
 
-  /** Gives up what waits for too long. True when nothing does, and none was asked for a while. */
+  /** As `WaitingEchoes.idle`. */
   idle(now: number): boolean {
-    for (const [sequence, { at }] of this.#waiting) {
-      if (now - at >= RELAY_PING_MS) this.#waiting.delete(sequence);
-    }
-    return this.#waiting.size === 0 && now - this.#usedAt >= RELAY_PING_MS;
+    return this.#waiting.idle(now);
   }
 
   received(payload: Buffer): void {
-    if (payload.length < 2) return;
-    const sequence = payload.readUInt16BE();
-    this.#waiting.get(sequence)?.request.answer(payload.subarray(2));
-    this.#waiting.delete(sequence);
+    if (payload.length >= 2) this.#waiting.answer(payload.readUInt16BE(), payload.subarray(2));
   }
 
   refuse(reason: RejectReason): void {
-    for (const { request } of this.#waiting.values()) request.refuse(reason);
-    this.#waiting.clear();
+    for (const request of this.#waiting.release()) request.refuse(reason);
   }
 
   tooBig(mtu: number): void {
-    for (const { request } of this.#waiting.values()) request.tooBig(mtu);
-    this.#waiting.clear();
+    for (const request of this.#waiting.release()) request.tooBig(mtu);
   }
 
   /** The server does not let us ping: hands over what waits. */
   release(): EchoRequest[] {
-    const requests = [...this.#waiting.values()].map(({ request }) => request);
-    this.#waiting.clear();
-    return requests;
+    return this.#waiting.release();
   }
 }

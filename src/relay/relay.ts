@@ -15,6 +15,7 @@ import {
   RELAY_START_AGE_MS,
 } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
+import { echoKey } from '../core/waiting-echoes.ts';
 import { Delay } from './delay.ts';
 import { PingRelayFlow, UdpRelayFlow } from './flow.ts';
 import type { RelayFlow } from './flow.ts';
@@ -125,11 +126,11 @@ export class Relay implements RunEvents {
   }
 
   ping(request: EchoRequest): void {
-    if (this.#hello !== undefined && !this.#pings4or6(request.family)) {
+    if (!this.#mayPing(request.family)) {
       this.#options.pingOtherwise(request);
       return;
     }
-    const key = `${request.identifier} ${request.source} ${request.destination}`;
+    const key = echoKey(request);
     let flow = this.#pings.get(key);
     if (flow === undefined) {
       flow = new PingRelayFlow(this.#nextId(), request);
@@ -147,8 +148,20 @@ export class Relay implements RunEvents {
     this.#reset();
   }
 
-  #pings4or6(family: 4 | 6): boolean {
-    return ((this.#hello?.can ?? 0) & (family === 4 ? CAN_PING4 : CAN_PING6)) !== 0;
+  /** As far as it is known: a server that runs no relay sends no pings either. */
+  #mayPing(family: 4 | 6): boolean {
+    if (this.#hello !== undefined) return (this.#hello.can & (family === 4 ? CAN_PING4 : CAN_PING6)) !== 0;
+    return this.#refusal?.reason !== 'refused' || this.#options.now() >= this.#refusal.until;
+  }
+
+  /** Hands over the pings that cannot be sent. */
+  #pingOtherwise(): void {
+    for (const [key, flow] of this.#pings) {
+      if (this.#mayPing(flow.address.length === 4 ? 4 : 6)) continue;
+      this.#pings.delete(key);
+      this.#forget(flow);
+      for (const request of flow.release()) this.#options.pingOtherwise(request);
+    }
   }
 
   #nextId(): number {
@@ -208,6 +221,7 @@ export class Relay implements RunEvents {
   /** Answers everything with `reason` for a while. */
   #refuse(reason: RejectReason, ms: number): void {
     this.#refusal = { reason, until: this.#options.now() + ms };
+    this.#pingOtherwise();
     const told = new Set<RelayFlow>();
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) told.add(next.flow);
     for (const flow of told) flow.refuse(reason);
@@ -224,12 +238,7 @@ export class Relay implements RunEvents {
     this.#alive ??= setInterval(() => this.#look(), RELAY_ALIVE_MS).unref();
     const { upstream, log } = this.#options;
     log.info({ upstream, interpreter, flows: hello.flows, can: hello.can }, 'the UDP relay runs');
-    for (const [key, flow] of this.#pings) {
-      if (this.#pings4or6(flow.address.length === 4 ? 4 : 6)) continue;
-      this.#pings.delete(key);
-      this.#forget(flow);
-      for (const request of flow.release()) this.#options.pingOtherwise(request);
-    }
+    this.#pingOtherwise();
   }
 
   ended(end: RunEnd, reason: string): void {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { capture, LAB, waitFor } from '../lab/namespaces.ts';
+import { PATH_MTU, SOFT_ERROR, UDP_CLIENT } from './udp-client.ts';
 import { World } from './world.ts';
 import type { Netproxy } from './world.ts';
 
@@ -24,6 +25,7 @@ const servers: ChildProcess[] = [];
 const rules = [
   ...['--rule', `protocol: udp, to: [${DIRECT.join(', ')}], via: direct`],
   ...['--rule', 'protocol: udp, via: relay'],
+  ...['--rule', 'protocol: icmp, via: relay'],
 ];
 
 before(async () => {
@@ -89,18 +91,8 @@ async function run(
   return { code: done.code, stdout: done.stdout + done.stderr, ms: performance.now() - started };
 }
 
-const PYTHON = `import socket, sys, time
-to, port = sys.argv[1], int(sys.argv[2])
-six = ':' in to
-s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
-s.connect((to, port)); s.settimeout(10)
-def told(call):
-    try: return call()
-    except OSError as e: return type(e).__name__ if e.errno != 90 else 'EMSGSIZE'
-`;
-
 function python(script: string, to: string, port: number): ReturnType<typeof run> {
-  return run(['/usr/bin/python3', '-c', PYTHON + script, to, String(port)]);
+  return run(['/usr/bin/python3', '-c', UDP_CLIENT + script, to, String(port)]);
 }
 
 interface State {
@@ -111,7 +103,7 @@ interface State {
     received: number;
     flows: number;
   }[];
-  readonly udp: { readonly directSockets: number };
+  readonly udp: { readonly direct: { readonly sockets: number } };
 }
 
 async function state(): Promise<State> {
@@ -146,30 +138,13 @@ print('right')`;
   }
 
   test(`a path that takes less is told to the application (${family})`, async () => {
-    // IP_MTU_DISCOVER or IPV6_MTU_DISCOVER to DO, and IP_MTU or IPV6_MTU.
-    const script = `level, name, value = (41, 23, 24) if six else (0, 10, 14)
-s.setsockopt(level, name, 2)
-first = s.getsockopt(level, value)
-s.send(bytes(1440)); s.settimeout(0.1)
-end = time.time() + 10
-while s.getsockopt(level, value) == first and time.time() < end: told(lambda: s.recv(1)); told(lambda: s.send(bytes(1440)))
-print(s.getsockopt(level, value), told(lambda: s.send(bytes(1440))))
-s.setsockopt(level, name, 0); s.settimeout(10)
-told(lambda: s.send(b'')); s.send(bytes(1440))
-while len(s.recv(2000)) < 1440: pass
-print('cut')`;
-    const { stdout } = await python(script, target, 7007);
+    const { stdout } = await python(PATH_MTU, target, 7007);
     assert.deepEqual(stdout.trim().split('\n'), [`${FAR_MTU} EMSGSIZE`, 'cut']);
   });
 
   test(`an unreachable host is told to the application (${family})`, async () => {
     const to = LAB.unreachable[family];
-    // Only with IP_RECVERR or IPV6_RECVERR does Linux tell of it.
-    const script = `s.setsockopt(*((41, 25, 1) if six else (0, 11, 1)))
-s.send(b'x')
-try: s.recv(1)
-except OSError as e: print(e.errno)`;
-    assert.equal((await python(script, to, 7007)).stdout.trim(), '113');
+    assert.equal((await python(SOFT_ERROR, to, 7007)).stdout.trim(), '113');
   });
 
   test(`dig by UDP to a port that is not DNS's (${family})`, async () => {
@@ -219,7 +194,7 @@ test('one relay carries all of it, and direct flows have sockets of their own', 
   assert.equal(relays.length, 1);
   assert.equal(relays[0]!.state, 'up');
   assert.equal(relays[0]!.starts, 1);
-  assert.ok(udp.directSockets > 0);
+  assert.ok(udp.direct.sockets > 0);
 });
 
 test('the relay follows its connection', async () => {

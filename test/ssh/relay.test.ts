@@ -147,6 +147,7 @@ function ping(destination: string): EchoRequest & { readonly told: string[] } {
   return {
     protocol: 'echo',
     family: destination.includes(':') ? 6 : 4,
+    whole: false,
     identifier: 7,
     source: '198.18.0.1',
     destination,
@@ -184,7 +185,7 @@ for (const [what, tools, config, options, why] of REFUSED) {
   test(`UDP is refused at once by ${what}, and the log says why`, async () => {
     await withRelay(
       tools,
-      async ({ relay, log }) => {
+      async ({ relay, log, otherwise }) => {
         const flow = new AppFlow(relay, { address: '127.0.0.1', port: 9 });
         flow.say('hello?');
         await waitFor('the refusal', () => flow.refusals.length > 0);
@@ -196,6 +197,9 @@ for (const [what, tools, config, options, why] of REFUSED) {
         flow.say('hello?');
         assert.deepEqual(flow.refusals, ['refused', 'refused']);
         assert.equal(relay.counters.state, 'refused');
+        const request = ping('127.0.0.1');
+        relay.ping(request);
+        assert.deepEqual([otherwise, request.told], [[request], []]);
       },
       config,
       options,

@@ -96,6 +96,45 @@ test('it works without a file, on rules of the command line', async () => {
   assert.match(out, /decided by --rule:1 {2}to 192\.0\.2\.0\/24/);
 });
 
+test('a ping has no port and nobody who sent it', async () => {
+  const { code, out, err } = await cli(
+    'explain',
+    '-c',
+    file,
+    '10.20.1.7',
+    '--proto',
+    'icmp',
+    '--uid',
+    '1000',
+  );
+  assert.deepEqual([code, err], [0, '']);
+  assert.equal(
+    out.replaceAll(file, 'FILE'),
+    `ping to 10.20.1.7, by uid 1000
+is rejected at once (prohibited)
+  decided by FILE:8  to 0.0.0.0/0 ::/0, via reject:prohibited
+      because: any address
+rules before it:
+  FILE:5  to 10.20.0.0/16, ports 5432, via main
+      no: a ping has no port
+  FILE:6  uid 1000, via direct
+      no: nobody knows who pings
+  FILE:7  to 10.20.1.0/24, ports 5432, via drop
+      no: a ping has no port
+`,
+  );
+  const rule = ['--rule', 'protocol: icmp, names: "*.test", via: main'];
+  const named = await cli('explain', 'db.test', '--proto', 'icmp', '--bastion', 'ssh://u@h', ...rule);
+  assert.match(named.out, /^ping to db\.test$/m);
+  for (const host of ['2001:db8::1', '[2001:db8::1]']) {
+    const six = await cli('explain', '-c', file, host, '--proto', 'icmp');
+    assert.match(six.out, /^ping to 2001:db8::1$/m, six.err);
+  }
+  const ported = await cli('explain', '-c', file, 'db.test:443', '--proto', 'icmp');
+  assert.equal(ported.code, 64);
+  assert.match(ported.err, /a ping has no port/);
+});
+
 test('a question that makes no sense is refused, with all that is wrong with it', async () => {
   const { code, err } = await cli(
     'explain',

@@ -97,7 +97,8 @@ test('all that is wrong with rules is told at once, with its place', async () =>
   - { process: /bin/sh, container: web, cgroup: app, ports: 1 }
   - { tto: 1.2.3.4, via: "reject:maybe" }
   - single
-  - { protocol: icmp, via: "relay:c" }
+  - { protocol: sctp, via: "relay:c" }
+  - { protocol: icmp, ports: 443, uid: 5, via: direct }
 `;
   const found = await problems({ rules });
   const expected = [
@@ -120,7 +121,9 @@ test('all that is wrong with rules is told at once, with its place', async () =>
     'rules[4].tto: no such key',
     'rules[4].via: found "reject:maybe"',
     'rules[5]: found a single value',
-    'rules[6].protocol: found "icmp"',
+    'rules[6].protocol: found "sctp": not one of the words; allowed: tcp, udp, icmp',
+    ':13:30 rules[7].ports: found ports with protocol icmp; pings have no ports',
+    'rules[7].uid: found uid with protocol icmp; nobody knows who pings',
     'rules[6].via: found "c", which is no bastion',
   ];
   for (const each of expected)

@@ -94,7 +94,7 @@ test('resolv.conf keeps what is about names, and has one nameserver', () => {
   assert.equal(neighbourOf('10.0.0.4/31'), '10.0.0.5');
 });
 
-const flow = (address: string, port: number, protocol: 'tcp' | 'udp' = 'tcp') => ({
+const flow = (address: string, port: number, protocol: 'tcp' | 'udp' | 'icmp' = 'tcp') => ({
   family: address.includes(':') ? (6 as const) : (4 as const),
   protocol,
   source: { address: '198.18.0.1', port: 1 },
@@ -113,6 +113,17 @@ test('destinations are counted, those refused once stay so, and their number is 
     seen.note(flow(`2001:db8::${port.toString(16)}`, 1), undefined, true);
   assert.equal(seen.destinations.length, SEEN_DESTINATIONS_MAX);
   assert.equal(seen.beyond, 1);
+});
+
+test('pings are recorded for rules, without a port, and for nothing else', () => {
+  const seen = new Seen();
+  seen.note(flow('192.0.2.1', 0, 'icmp'), undefined, true);
+  assert.match(
+    asRules(seen, 'main'),
+    /^ {2}- \{ to: \["192\.0\.2\.1\/32"\], protocol: icmp, via: "main" \}$/m,
+  );
+  assert.match(asNetworkPolicy(seen), /egress: \[\]/);
+  assert.ok(!asPermitOpen(seen, []).includes('192.0.2.1'));
 });
 
 test('names from answers, which are anybody\u2019s bytes, stay within their place in every format', () => {

@@ -26,26 +26,27 @@ class FakeDialer implements Dialer {
 const channel: Channel = { start() {}, sourceReady() {}, sinkDrained() {}, abort() {} };
 
 /** Sends a ping; tells what became of it. */
-function send(ping: Ping, destination: string): { fate: string } {
+function send(ping: Ping, destination: string, upstream?: string): { fate: string } {
   const told = { fate: 'waits' };
   const request: EchoRequest = {
     protocol: 'echo',
     family: 4,
+    whole: false,
     payload: new Uint8Array(8),
     source: '198.18.0.1',
     destination,
     identifier: 1,
     tooBig() {},
     answer: () => (told.fate = 'answered'),
-    refuse: () => (told.fate = 'unreachable'),
+    refuse: (reason = 'host-unreachable') => (told.fate = reason.replace('host-', '')),
   };
-  ping.accept(request);
+  ping.accept(request, upstream);
   return told;
 }
 
 test('a host that accepts or refuses a connect is there, any other is not', () => {
   const dialer = new FakeDialer();
-  const ping = new Ping(dialer);
+  const ping = new Ping(() => dialer);
   const told = ['192.0.2.1', '192.0.2.2', '192.0.2.3'].map((host) => send(ping, host));
   dialer.dials[0]!.opened(channel);
   dialer.dials[1]!.failed({ reason: 'refused', message: '' });
@@ -58,7 +59,7 @@ test('a host that accepts or refuses a connect is there, any other is not', () =
 
 test('pings of one host share a connect, and its verdict for a while', () => {
   const dialer = new FakeDialer();
-  const ping = new Ping(dialer);
+  const ping = new Ping(() => dialer);
   const told = Array.from({ length: PING_WAITING_MAX + 1 }, () => send(ping, '192.0.2.1'));
   assert.equal(dialer.dials.length, 1);
   dialer.dials[0]!.opened(channel);
@@ -71,7 +72,7 @@ test('pings of one host share a connect, and its verdict for a while', () => {
 
 test('a black hole is told in time, and its connect given up', () => {
   const dialer = new FakeDialer();
-  const ping = new Ping(dialer);
+  const ping = new Ping(() => dialer);
   const told = send(ping, '192.0.2.1');
   mock.timers.tick(PING_PROBE_DEADLINE_MS);
   assert.equal(told.fate, 'unreachable');
@@ -80,10 +81,27 @@ test('a black hole is told in time, and its connect given up', () => {
 
 test('a sweep of a network costs a bounded number of connects at once', () => {
   const dialer = new FakeDialer();
-  const ping = new Ping(dialer);
+  const ping = new Ping(() => dialer);
   for (let i = 1; i < 255; i++) send(ping, `192.0.2.${i}`);
   assert.equal(dialer.dials.length, PING_PROBES_MAX);
   mock.timers.tick(PING_PROBE_DEADLINE_MS);
   send(ping, '192.0.3.1');
   assert.equal(dialer.dials.length, PING_PROBES_MAX + 1);
+});
+
+test('what one upstream says of a host is nothing that another one said, and an upstream that is gone says no', () => {
+  const dialers: Record<string, FakeDialer> = {
+    a: new FakeDialer(),
+    b: new FakeDialer(),
+    '': new FakeDialer(),
+  };
+  const ping = new Ping((upstream = '') => dialers[upstream]);
+  const told = [undefined, 'a', 'b', 'c'].map((upstream) => send(ping, '192.0.2.1', upstream));
+  dialers['']!.dials[0]!.opened(channel);
+  dialers['a']!.dials[0]!.failed({ reason: 'refused', message: '' });
+  dialers['b']!.dials[0]!.failed({ reason: 'prohibited', message: '' });
+  assert.deepEqual(
+    told.map(({ fate }) => fate),
+    ['answered', 'answered', 'unreachable', 'network-unreachable'],
+  );
 });
