@@ -41,3 +41,7 @@ for (const target of ['engine-asan', 'engine-tsan', 'link-asan', 'link-tsan']) {
     assert.match(await run(target), /good/);
   });
 }
+
+test('sockets, their owners and errors, and what gives rights up', async () => {
+  assert.match(await run('system-asan'), /good/);
+});

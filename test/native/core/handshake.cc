@@ -23,6 +23,37 @@ TEST_CASE("a SYN is answered only once the far end has confirmed, for both famil
   }
 }
 
+TEST_CASE("a SYN that is dropped is forgotten without a word, and comes again as a new flow") {
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    Script s(family);
+    s.inject({.flags = "S", .mss = 1460});
+    const tcp::FlowId first = s.flow;
+    s.host.stack.drop(first);
+    s.silent();
+    CHECK(s.was_closed(tcp::End::kAborted));
+    CHECK(s.host.stack.pending_dials() == 0);
+    CHECK(s.host.clean());
+    // Nothing of it is left that could send later, or be answered.
+    s.host.stack.accept(first);
+    s.host.stack.drop(first);
+    s.advance(60 * kSecond);
+    s.silent();
+    s.inject({.flags = "S", .mss = 1460});
+    CHECK(s.count(Seen::Kind::kOpened) == 2);
+    s.host.stack.accept(s.flow);
+    s.expect({.flags = "SA", .ack = 1});
+    s.inject({.flags = "A", .seq = 1, .ack = 1});
+    // Who was answered is not to be dropped.
+    s.host.stack.drop(s.flow);
+    s.inject({.flags = "A", .seq = 1, .ack = 1, .data = "there"});
+    CHECK(s.take() == "there");
+    s.drain();
+    s.host.stack.abort(s.flow);
+    s.drain();
+    CHECK(s.host.clean());
+  }
+}
+
 TEST_CASE("window scaling is used by both sides or by none") {
   Script s;
   s.inject({.flags = "S", .mss = 1000});

@@ -6,6 +6,7 @@
 //   fuzz-ip, fuzz-tcp, fuzz-stack   libFuzzer for NETPROXY_FUZZ_SECONDS; arguments as libFuzzer's
 //   engine-asan, engine-tsan        the engine thread on a real TUN, in a namespace of its own
 //   link-asan, link-tsan            the same with an SSH connection behind it
+//   system-asan                     sockets and their owners, and what gives rights up, in the same way
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -47,6 +48,7 @@ const native = (...folders) =>
 const core = native('packet', 'tcp');
 const thread = [...core, ...native('engine', 'tun')];
 const engine = [...thread, ...local('engine.cc')];
+const system = [...native('process', 'socket'), join(root, 'native/netlink/diag.cc'), ...local('system.cc')];
 const link = [...thread, ...native('ssh'), ...local('link.cc')];
 // OpenSSL as Node has it in headers, and as Debian's OpenSSH has it to link: the same calls in both.
 const OPENSSL = [`-I${resolve(dirname(process.execPath), '../include/node')}`];
@@ -80,6 +82,7 @@ const TARGETS = {
   'fuzz-stack': { sources: [...core, ...local('fuzz_stack.cc')], flags: FUZZER, fuzz: true },
   'engine-asan': { sources: engine, flags: ADDRESS, namespace: true },
   'engine-tsan': { sources: engine, flags: THREAD, namespace: true },
+  'system-asan': { sources: system, flags: ADDRESS, namespace: true },
   'link-asan': { sources: link, flags: [...ADDRESS, ...OPENSSL], libraries: LIBRARIES, namespace: true },
   'link-tsan': { sources: link, flags: [...THREAD, ...OPENSSL], libraries: LIBRARIES, namespace: true },
 };
