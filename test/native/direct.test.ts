@@ -18,8 +18,12 @@ const means = { native, mark: 0, own: new OwnSockets() };
 
 let server: dgram.Socket;
 let at: Endpoint;
+const ports = new Set<number>();
 before(async () => {
-  server = dgram.createSocket('udp4', (payload, from) => server.send(payload, from.port, from.address));
+  server = dgram.createSocket('udp4', (payload, from) => {
+    ports.add(from.port);
+    server.send(payload, from.port, from.address);
+  });
   server.bind(0, '127.0.0.1');
   await once(server, 'listening');
   at = { address: '127.0.0.1', port: server.address().port };
@@ -85,6 +89,7 @@ test('sockets of direct flows are bounded: the one used longest ago gives way, a
   const batch = 64;
   for (let first = 0; first < DIRECT_FLOWS_MAX; first += batch)
     await Promise.all(all.slice(first, first + batch).map((flow) => flow.echo()));
+  assert.equal(ports.size, DIRECT_FLOWS_MAX, 'each has a port of its own');
   await all[1]!.echo();
   await Promise.all(all.slice(DIRECT_FLOWS_MAX).map((flow) => flow.echo()));
   assert.deepEqual(direct.counters, { sockets: DIRECT_FLOWS_MAX, evicted: beyond });
