@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 
+import { attach } from './attach.ts';
 import type { Commands, Io } from './cli/commands.ts';
 import type { Job } from './cli/job.ts';
 import type { Config, HostConfig } from './config/config.ts';
@@ -41,6 +42,7 @@ import { dialerOf, Forwarder } from './forward/forwarder.ts';
 import { Ping } from './forward/ping.ts';
 import { PingForwarder } from './forward/pings.ts';
 import { UdpForwarder } from './forward/udp.ts';
+import { readNetworks } from './netns/facts.ts';
 import { diagnoseTun } from './netns/diagnose.ts';
 import { describe } from './netns/describe.ts';
 import type { TakeOverInput } from './netns/desired.ts';
@@ -147,6 +149,7 @@ async function forward(
     ...{ settings: config.dns, networks: config.local, tun: config.tun.name, log },
     ...{ sockets: { native: place.near, own }, listen: place.data },
     ...{ resolvConf: place.resolvConf, self: place.resolver },
+    ownNetworks: place.ownNetworks && (() => held.networks),
     upstreams: {
       lastResort: () => upstreams.lastResort,
       upstreamOf: (name) => named.upstreamOf(name),
@@ -281,6 +284,7 @@ async function forward(
   try {
     // The marked socket leaves by the uplink before the takeover as well as after it, so the two need
     // not wait for each other; the ready line waits for both.
+    if (place.ownNetworks) held.tell(new Set(), await readNetworks(place.runner, device.name));
     await dns.start();
     held.listen(() => dns.networksChanged());
     upstreams.start();
@@ -302,7 +306,8 @@ async function forward(
     if (watching === undefined) releaseStartMemory(native);
     reducePrivileges({
       ...{ native, log, user: config.user, seccomp: config.seccomp, files: source.files },
-      helper: !place.shared,
+      helper: !place.shared && !place.entering,
+      entering: place.entering,
       agent: config.bastions.some(({ credentials }) => credentials.agentSocket !== undefined),
       tofu: config.bastions.some(({ tofu }) => tofu !== undefined),
       processes: config.rules.some(asksForProcess),
@@ -388,6 +393,7 @@ export const commands: Commands = {
   namespace: () => namespaceState(netCommands),
   plan,
   release: releaseHost,
+  attach: (input, io, ready) => attach(input, io, ready, forward),
   reattach: async ({ environment, ...rest }) =>
     reattach({ engine: await openEngine(environment), namespaceOf, ...rest }),
   containers: surveyContainers,

@@ -61,11 +61,16 @@ const EVERY_FLAG: readonly Flag[] = [
   ...new Map([VERSION, ...COMMAND_NAMES.flatMap(flagsOf)].map((flag) => [flag.long, flag])).values(),
 ];
 
+/** The same, with those of the command in their place where that comes first: "watch" is a setting and a switch. */
+function flagsFor(argv: readonly string[]): readonly Flag[] {
+  const own = flagsOf(COMMAND_NAMES.find((name) => name === argv[0]));
+  return [...own, ...EVERY_FLAG.filter(({ long }) => !own.some((flag) => flag.long === long))];
+}
+
 /** A flag that may stand alone, with the value that it has then. */
-function withValue(arg: string, index: number, argv: readonly string[]): string {
-  const next = argv[index + 1];
+function withValue(flags: readonly Flag[], arg: string, next: string | undefined): string {
   if (!arg.startsWith('--') || (next !== undefined && !next.startsWith('-'))) return arg;
-  const id = EVERY_FLAG.find(({ long }) => `--${long}` === arg)?.id;
+  const id = flags.find(({ long }) => `--${long}` === arg)?.id;
   const bare = id && SETTINGS.get(id)?.bare;
   return bare === undefined ? arg : `${arg}=${bare}`;
 }
@@ -75,13 +80,14 @@ export function parseArguments(argv: readonly string[]): Arguments {
   // What stands behind "--" is somebody else's command line, or operands.
   const end = argv.indexOf('--');
   const [own, rest] = end === -1 ? [argv, undefined] : [argv.slice(0, end), argv.slice(end + 1)];
+  const everyFlag = flagsFor(own);
   const { tokens } = parseArgs({
-    args: own.map(withValue),
+    args: own.map((arg, index) => withValue(everyFlag, arg, own[index + 1])),
     strict: false,
     allowPositionals: true,
     tokens: true,
     options: Object.fromEntries(
-      EVERY_FLAG.map(({ long, short, id, parameter }) => [
+      everyFlag.map(({ long, short, id, parameter }) => [
         long,
         {
           type: id === undefined && parameter === undefined ? ('boolean' as const) : ('string' as const),
@@ -98,7 +104,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
   const command = readCommand(words[0], wrong);
   const allowed = new Map(flagsOf(command).map((flag) => [flag.long, flag]));
   // With no known command there is no telling which flags are right: only those of none are wrong.
-  if (command === undefined) for (const flag of EVERY_FLAG) allowed.set(flag.long, flag);
+  if (command === undefined) for (const flag of everyFlag) allowed.set(flag.long, flag);
 
   const flags = new Map<SettingId, Given[]>();
   const parameters = new Map<string, string>();
@@ -107,7 +113,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     if (token.kind !== 'option') continue;
     const flag = allowed.get(token.name);
     if (flag === undefined) {
-      const known = EVERY_FLAG.some(({ long }) => long === token.name);
+      const known = everyFlag.some(({ long }) => long === token.name);
       const near = suggest(token.name, allowed.keys());
       wrong(
         token.rawName,

@@ -22,6 +22,7 @@ export const COMMAND_NAMES = [
   'status',
   'wait',
   'connections',
+  'attach',
   'reattach',
   'top',
   'logs',

@@ -72,6 +72,25 @@ export interface ToldContainer {
   readonly netns?: string;
 }
 
+/** The settings of a container with these labels, and where they come from. Throws a ProblemsError. */
+export type LabelledSettings = (
+  labels: Readonly<Record<string, string>>,
+  name: string,
+) => Promise<{
+  readonly config: Config;
+  readonly source: ConfigSource;
+  /** Whether nobody gave the setting. */
+  readonly isDefault: (key: string) => boolean;
+}>;
+
+export interface AttachInput {
+  /** Name or number; undefined for all with a label, as they come and go. */
+  readonly container: string | undefined;
+  /** Says where the engine is (DOCKER_HOST). */
+  readonly environment: Environment;
+  readonly settings: LabelledSettings;
+}
+
 /** What the commands do, as the composition root provides it. Errors are NetproxyErrors where known. */
 export interface Commands {
   /** Forwards until `io.stop`, then ends in order. `ready` is called once, with the line to print. */
@@ -92,6 +111,8 @@ export interface Commands {
   plan(config: HostConfig, io: Io): Promise<void>;
   /** Puts the host back as it was, whoever changed it. */
   release(config: HostConfig, io: Io): Promise<void>;
+  /** Carries the traffic of containers until `io.stop`; `ready` is called with a line for each that works. */
+  attach(input: AttachInput, io: Io, ready: (line: string) => void): Promise<void>;
   /** Repairs what lost its network namespace; `provider` for those of which it cannot be told. */
   reattach(input: {
     readonly environment: Environment;

@@ -27,8 +27,21 @@ function valueOf({ id, parameter }: Flag): { words: readonly string[]; file: boo
   return { words: kind?.words ?? [], file, free: kind !== undefined && kind.words === undefined && !file };
 }
 
+const isBare = ({ id, parameter }: Flag): boolean => id === undefined && parameter === undefined;
+
+/** One name may be a flag with a value in one command and without in another: the former counts. */
 function every(): readonly Flag[] {
-  return [...new Map(COMMAND_NAMES.flatMap(flagsOf).map((flag) => [flag.long, flag])).values()];
+  const flags = COMMAND_NAMES.flatMap(flagsOf);
+  const ordered = [...flags.filter(isBare), ...flags.filter((flag) => !isBare(flag))];
+  return [...new Map(ordered.map((flag) => [flag.long, flag])).values()];
+}
+
+/** Where it has none, as `COMMAND --FLAG`. */
+function bareHere(): readonly string[] {
+  const valued = new Set(every().flatMap((flag) => (isBare(flag) ? [] : flag.long)));
+  return COMMAND_NAMES.flatMap((name) =>
+    flagsOf(name).flatMap((flag) => (isBare(flag) && valued.has(flag.long) ? `${name} --${flag.long}` : [])),
+  );
 }
 
 const spellings = ({ long, short }: Flag): string[] => [
@@ -44,6 +57,11 @@ function bash(): string {
   return `# bash completion for netproxy
 _netproxy() {
   local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}"
+  case "\${COMP_WORDS[1]} $previous" in
+    ${bareHere()
+      .map((words) => `"${words}"`)
+      .join('|')}) previous= ;;
+  esac
   case "$previous" in
 ${words.map((flag) => `    ${spellings(flag).join('|')}) ${choose(valueOf(flag).words.join(' '))}; return ;;`).join('\n')}
     ${files.flatMap(spellings).join('|')}) COMPREPLY=($(compgen -f -- "$current")); return ;;

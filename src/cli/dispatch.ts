@@ -13,6 +13,7 @@ import { RecentLines } from '../core/recent-lines.ts';
 import { parseArguments } from './arguments.ts';
 import type { Arguments } from './arguments.ts';
 import type { CommandName } from './catalogue.ts';
+import { attach, attachedContainer } from './attach.ts';
 import { check } from './check.ts';
 import type { Commands, Io } from './commands.ts';
 import { completion } from './completion.ts';
@@ -173,6 +174,13 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     } catch (error) {
       throw error instanceof ProblemsError ? located(error, full.origins) : error;
     }
+  }
+  if (command === 'attach') {
+    const container = args.problems.length > 0 ? undefined : attachedContainer(args);
+    const host = await loadHostConfig(sources);
+    loaded(host.config);
+    const { commands, io } = await prepare(shell, args, host);
+    return attach(container, { sources, environment: shell.environment }, commands, io);
   }
   if (command === 'explain') {
     const question = explainInput(args);

@@ -18,6 +18,9 @@ const MS_PER_S = 1000;
 /** Of Docker 20.10, the oldest that this was tried with. */
 export const API_MIN = '1.41';
 
+/** Containers that have a label `KEY=VALUE`, or one alone, by its number. */
+export type Chosen = { readonly label: string } | { readonly container: string };
+
 /** Every call rejects with a NetproxyError. */
 export interface Engine {
   /** Throws CONTAINER_UNKNOWN. */
@@ -28,8 +31,8 @@ export interface Engine {
   imageId(name: string): Promise<string | undefined>;
   /** The name that a container had which is gone, as long as the engine remembers. */
   formerName(id: string): Promise<string | undefined>;
-  /** Events of containers with a label, until `signal` or the end of the connection. Throws once that is lost. */
-  events(label: string, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>>;
+  /** Starts and ends of containers, until `signal` or the end of the connection. Throws once that is lost. */
+  events(chosen: Chosen, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>>;
   /** Gives the number of the new container. */
   create(name: string, body: Passed): Promise<string>;
   start(id: string): Promise<void>;
@@ -142,8 +145,9 @@ class DockerEngine implements Engine {
     return name;
   }
 
-  async events(label: string, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
-    const filters = { type: ['container' as const], label: [label], event: ['start', 'die', 'destroy'] };
+  async events(chosen: Chosen, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+    const which = 'label' in chosen ? { label: [chosen.label] } : { container: [chosen.container] };
+    const filters = { type: ['container' as const], ...which, event: ['start', 'die', 'destroy'] };
     const stream = await this.#ask('GET /events', () =>
       this.#docker.getEvents({ filters, abortSignal: signal }),
     );

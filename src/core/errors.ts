@@ -361,7 +361,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning:
       'What stands before the container engine, such as a socket proxy, does not let this request through.',
-    hint: '"netproxy status --docker" and "netproxy reattach --dry-run" only read; "netproxy reattach" needs POST and DELETE, too.',
+    hint: '"netproxy attach", "netproxy status --docker" and "netproxy reattach --dry-run" only read; "netproxy reattach" needs POST and DELETE, too.',
   },
   DOCKER_TOO_OLD: {
     exit: EXIT_FAILURE,

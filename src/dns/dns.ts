@@ -47,6 +47,8 @@ export interface DnsOptions {
   readonly log: Log;
   /** resolv.conf of the namespace. */
   readonly resolvConf?: string | undefined;
+  /** As in `PlacesOptions`. */
+  readonly ownNetworks?: (() => readonly string[]) | undefined;
   /** An address that means netproxy itself, and so no resolver. */
   readonly self?: string | undefined;
   /** Makes the sockets of the listener. */
@@ -74,7 +76,7 @@ export class Dns implements DatagramCarrier {
       ...{ near, log, tun: options.tun },
       ...settings,
       networks: options.networks,
-      resolvConf: options.resolvConf ?? RESOLV_CONF,
+      ...{ resolvConf: options.resolvConf ?? RESOLV_CONF, ownNetworks: options.ownNetworks },
     });
     const { fake4: range4, fake6: range6, fakeFile: file } = settings;
     this.fakes = new FakeAddresses({ ...{ range4, range6, file, log }, now: () => Date.now() });

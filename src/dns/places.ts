@@ -26,6 +26,8 @@ export interface PlacesOptions extends PlacesInput {
   /** Device of the TUN, whose network is nobody's. */
   readonly tun: string;
   readonly resolvConf: string;
+  /** `address/prefix` of every device of the namespace but loopback and the TUN; those of our own by default. */
+  readonly ownNetworks?: (() => readonly string[]) | undefined;
   readonly log: Log;
 }
 
@@ -126,16 +128,20 @@ export class NetworkPlaces implements Places {
     }
   }
 
-  /** In canonical text, as `address/prefix`, of all devices but loopback and the TUN. */
-  #ownNetworks(): string[] {
-    return Object.entries(networkInterfaces()).flatMap(([device, addresses]) =>
-      device === this.#options.tun
-        ? []
-        : (addresses ?? []).flatMap(({ cidr, internal }) => (internal || cidr === null ? [] : [cidr])),
-    );
+  #ownNetworks(): readonly string[] {
+    return this.#options.ownNetworks?.() ?? networksOf(this.#options.tun);
   }
 
   #ownAddresses(): string[] {
     return this.#ownNetworks().map((text) => text.split('/')[0] ?? '');
   }
+}
+
+/** In canonical text, as `address/prefix`, of all devices but loopback and the TUN. */
+function networksOf(tun: string): string[] {
+  return Object.entries(networkInterfaces()).flatMap(([device, addresses]) =>
+    device === tun
+      ? []
+      : (addresses ?? []).flatMap(({ cidr, internal }) => (internal || cidr === null ? [] : [cidr])),
+  );
 }

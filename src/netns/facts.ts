@@ -59,7 +59,7 @@ interface AddressJson {
 /** Reads the state. `tun` is the device that the takeover is about; it need not exist. */
 export async function readFacts(runner: NetRunner, tun: string): Promise<Facts> {
   const [links, four, six, ipv6, filter, questions4, questions6] = await Promise.all([
-    runner.ip(['-j', '-d', 'addr', 'show']),
+    readLinks(runner),
     readFamily(runner, 4),
     readFamily(runner, 6),
     ipv6State(runner, tun),
@@ -70,11 +70,25 @@ export async function readFacts(runner: NetRunner, tun: string): Promise<Facts> 
   return {
     routes: [...four.routes, ...six.routes],
     rules: { 4: four.rules, 6: six.rules },
-    links: (JSON.parse(links) as AddressJson[]).map(parseLink),
+    links,
     ipv6,
     filter,
     questions: { 4: questions4, 6: questions6 },
   };
+}
+
+/** `address/prefix` of every device but loopback and the TUN. */
+export function networksOf(links: readonly Link[], tun: string): readonly string[] {
+  return links.flatMap(({ name, addresses }) => (name === 'lo' || name === tun ? [] : addresses));
+}
+
+/** The same, read alone. */
+export async function readNetworks(runner: NetRunner, tun: string): Promise<readonly string[]> {
+  return networksOf(await readLinks(runner), tun);
+}
+
+async function readLinks(runner: NetRunner): Promise<Link[]> {
+  return (JSON.parse(await runner.ip(['-j', '-d', 'addr', 'show'])) as AddressJson[]).map(parseLink);
 }
 
 /** One process for both lists, since starting processes is most of what a takeover takes. */

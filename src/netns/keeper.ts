@@ -80,7 +80,7 @@ export class Keeper {
     this.#last = next;
     return next.then((taken) => {
       this.#lastAt = performance.now();
-      this.#held.tell(taken.addresses);
+      this.#held.tell(taken.addresses, taken.networks);
       for (const warning of taken.warnings) {
         if (!this.#told.has(warning)) this.#log.warn({}, warning);
         this.#told.add(warning);

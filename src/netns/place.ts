@@ -28,6 +28,10 @@ export interface Place {
   readonly resolver?: string;
   /** Number of the namespace (namespaces(7)); undefined: ours. */
   readonly number?: string;
+  /** Its own devices say which networks are near; otherwise those of this process's namespace do. */
+  readonly ownNetworks?: true;
+  /** Namespaces of other processes are entered while it runs, which takes rights that a run gives up otherwise. */
+  readonly entering?: true;
   /** Rejects when there is nobody in the namespace for us any more. */
   readonly lost?: Promise<never>;
 }

@@ -12,7 +12,7 @@ import { apply, applyAtOnce, tablesOf } from './apply.ts';
 import { desired } from './desired.ts';
 import type { TakeOverInput } from './desired.ts';
 import { diff } from './diff.ts';
-import { readFacts } from './facts.ts';
+import { networksOf, readFacts } from './facts.ts';
 import type { Facts } from './facts.ts';
 import type { NetRunner } from './runner.ts';
 import { QUESTION_TABLES, TABLE } from './ids.ts';
@@ -23,6 +23,8 @@ export interface TakenOver {
   readonly steps: readonly Step[];
   /** Every address that the namespace had before the steps. */
   readonly addresses: ReadonlySet<string>;
+  /** `address/prefix` of every device but loopback and the TUN. */
+  readonly networks: readonly string[];
   /** Networks that stay on the uplinks. */
   readonly direct: readonly string[];
   /** Sentences for the operator. */
@@ -52,6 +54,7 @@ export async function takeOver(input: TakeOverInput, runner: NetRunner): Promise
   return {
     steps: [...tables.steps, ...routes],
     addresses: new Set(facts.links.flatMap((link) => link.addresses.map((text) => text.split('/')[0] ?? ''))),
+    networks: networksOf(facts.links, input.tun.name),
     direct: want.direct,
     warnings: [...want.warnings, ...reversePath, ...tables.warnings],
   };

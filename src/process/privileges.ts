@@ -37,19 +37,40 @@ export interface Needs {
   readonly processes: boolean;
   /** A helper looks after the network, so that NET_ADMIN is not needed either. */
   readonly helper?: boolean;
+  /** Namespaces of other processes are entered. */
+  readonly entering?: boolean | undefined;
   /** Of the files that a reload reads, the first that `reader` may not read. */
   unreadable(reader: Reader): string | undefined;
 }
+
+/**
+ * setns(2) wants SYS_ADMIN, and a look at the namespaces of another user's process SYS_PTRACE (proc_pid_ns(5)). The
+ * others are what the next container may need, which nobody knows yet: an agent, rules that ask for processes.
+ */
+const ENTERING: readonly number[] = [
+  CAPABILITY.SYS_ADMIN,
+  CAPABILITY.SYS_PTRACE,
+  CAPABILITY.DAC_READ_SEARCH,
+  CAPABILITY.DAC_OVERRIDE,
+];
 
 /** Decides. Pure. */
 export function planPrivileges(user: UserChoice, status: ProcessStatus, needs: Needs): PrivilegePlan {
   // /proc/PID/fd is listed by whoever may read any directory, and its links by whoever might trace the process.
   const seeing = needs.processes ? [CAPABILITY.DAC_READ_SEARCH, CAPABILITY.SYS_PTRACE] : [];
   const network = needs.helper === true ? [] : [CAPABILITY.NET_ADMIN];
+  const entering = needs.entering === true ? ENTERING : [];
   const stay = (why: string, unwanted = false): PrivilegePlan => ({
     become: undefined,
     // The socket of an agent mostly belongs to another user, as that file may, and uid 0 alone opens neither.
-    keep: [...network, ...(needs.agent || needs.tofu ? [CAPABILITY.DAC_OVERRIDE] : []), ...seeing],
+    keep: [
+      ...new Set([
+        ...network,
+        ...(needs.agent || needs.tofu ? [CAPABILITY.DAC_OVERRIDE] : []),
+        ...seeing,
+        ...entering,
+      ]),
+    ],
     why,
     unwanted,
   });
@@ -80,6 +101,7 @@ export interface ReduceOptions {
   readonly tofu: boolean;
   readonly processes: boolean;
   readonly helper?: boolean;
+  readonly entering?: boolean | undefined;
   /** Files that a reload reads again, those that are not there too. */
   readonly files: Iterable<string>;
   readonly log: Log;

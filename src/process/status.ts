@@ -9,6 +9,7 @@ export const CAPABILITY = {
   SETPCAP: 8,
   NET_ADMIN: 12,
   SYS_PTRACE: 19,
+  SYS_ADMIN: 21,
 } as const;
 
 export interface ProcessStatus {

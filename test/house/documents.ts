@@ -3,6 +3,7 @@
  * (`node test/house/documents.ts`); `documents.test.ts` fails when they are out of date.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { LABELS } from '../../src/config/labels.ts';
 import { GROUPS, SETTINGS } from '../../src/config/settings.ts';
 import type { Setting } from '../../src/config/settings.ts';
 import { METRICS } from '../../src/control/metrics/table.ts';
@@ -23,6 +24,7 @@ export const DOCUMENTS: readonly Document[] = [
   { path: 'docs/errors.md', render: renderErrors },
   { path: 'docs/configuration.md', render: renderSettings },
   { path: 'docs/metrics.md', render: renderMetrics },
+  { path: 'docs/docker-attach.md', render: renderLabels },
 ];
 
 function renderErrors(): string {
@@ -62,6 +64,17 @@ function renderSetting(row: Setting): string {
   ];
   const title = row.key === undefined ? flag : code(row.key);
   return `#### ${title}\n\n${row.description}\n\n${facts.filter((fact) => fact !== '').join('\n')}\n`;
+}
+
+function renderLabels(): string {
+  const rows = [...LABELS].map(([label, id]) => {
+    const { kind, list, whole } = SETTINGS.get(id)!;
+    const several = list === true && whole !== true ? '; several with commas between' : '';
+    const allowed = id === 'bastion' ? `the name of a bastion or group; or ${kind.allowed}` : kind.allowed;
+    // A bar would end the cell.
+    return `| \`${label}\` | \`${id === 'rule' ? 'rules' : id}\` | ${allowed.replaceAll('|', '\\\\|')}${several} |`;
+  });
+  return ['| label | setting | allowed |', '|---|---|---|', ...rows, ''].join('\n');
 }
 
 /** `text` with what stands between the marks exchanged. */

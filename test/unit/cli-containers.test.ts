@@ -1,7 +1,10 @@
 /** What the commands about containers print, and their exit codes. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
+import { parseArguments } from '../../src/cli/arguments.ts';
 import type { Commands, ToldContainer, ToldRepair } from '../../src/cli/commands.ts';
+import { completion } from '../../src/cli/completion.ts';
 import { dispatch } from '../../src/cli/dispatch.ts';
 
 async function cli(
@@ -29,13 +32,14 @@ async function cli(
         check: unexpected,
         judge: unexpected,
         exec: unexpected,
+        attach: unexpected,
         reattach: unexpected,
         containers: unexpected,
       },
       ...commands,
     }),
     onUncaught: () => {},
-    stopOnSignals: unexpected,
+    stopOnSignals: () => AbortSignal.abort('SIGINT'),
   });
   return { code, out, err };
 }
@@ -124,5 +128,76 @@ describe('netproxy status --docker', () => {
   test('prints the same as JSON', async () => {
     const { out } = await cli(['status', '--docker', '--json'], { containers: async () => told.slice(0, 2) });
     assert.deepEqual(JSON.parse(out), { containers: told.slice(0, 2) });
+  });
+});
+
+describe('netproxy attach', () => {
+  test('is told its container or --watch, and labels win over flags', async () => {
+    const told: unknown[] = [];
+    const attach: Commands['attach'] = async ({ container, settings }, _io, ready) => {
+      const { config, source, isDefault } = await settings({ 'netproxy.local': '10.0.0.0/8' }, 'web');
+      told.push(container, config.local, config.bastions[0]?.host, isDefault('onExit'), isDefault('local'));
+      told.push(source.describe().find(({ key }) => key === 'local')?.origin);
+      ready('web: it works');
+    };
+    const flags = [
+      '--bastion',
+      'ssh://u@h',
+      '--agent',
+      '/agent',
+      '--host-key',
+      'SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
+      '--local',
+      '192.0.2.0/24',
+    ];
+    const { code, out, err } = await cli(['attach', 'web', ...flags], { attach });
+    assert.equal(err, '');
+    assert.deepEqual([code, out], [130, 'web: it works\n']);
+    assert.deepEqual(told, ['web', ['10.0.0.0/8'], 'h', true, false, 'container web, label netproxy.local']);
+    const watching = await cli(['attach', '--watch'], {
+      attach: async ({ container }) => assert.equal(container, undefined),
+    });
+    assert.deepEqual([watching.code, watching.err], [130, '']);
+  });
+
+  test('takes one of the two, and no setting of the process', async () => {
+    for (const argv of [['attach'], ['attach', 'web', '--watch']])
+      assert.equal((await cli(argv, {})).code, 64);
+    assert.match((await cli(['attach', 'web', '--user', 'keep'], {})).err, /--user: not a flag of "attach"/);
+  });
+
+  test('tells every problem of labels and settings at once', async () => {
+    const attach: Commands['attach'] = async ({ settings }) => {
+      await settings({ 'netproxy.onExit': 'ajar', 'netproxy.x': 'y' }, 'web');
+    };
+    const { code, err } = await cli(['attach', 'web'], { attach });
+    assert.equal(code, 64);
+    for (const part of [
+      /label netproxy\.onExit: found "ajar"/,
+      /label netproxy\.x: no such label/,
+      /no bastion is given/,
+    ])
+      assert.match(err, part);
+  });
+});
+
+describe('"watch"', () => {
+  test('is a setting with a value or a switch, as the command has it', () => {
+    const run = parseArguments(['run', '--watch', 'false']);
+    assert.deepEqual([run.problems, run.flags.get('watch')?.[0]?.text], [[], 'false']);
+    for (const command of ['attach', 'connections']) {
+      const { problems, switches, flags } = parseArguments([command, '--watch']);
+      assert.deepEqual([problems, switches.has('watch'), flags.has('watch')], [[], true, false]);
+    }
+  });
+
+  test('is completed with values only where it takes one', () => {
+    const complete = (line: string): string => {
+      const script = `${completion('bash')}
+        COMP_WORDS=(${line} ''); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _netproxy; echo "\${COMPREPLY[*]}"`;
+      return spawnSync('bash', ['-c', script], { encoding: 'utf8' }).stdout.trim();
+    };
+    assert.equal(complete('netproxy run --watch'), 'true false');
+    assert.match(complete('netproxy attach --watch'), /--bastion/);
   });
 });

@@ -48,7 +48,8 @@ async function cli(...argv: string[]): Promise<{ code: number; out: string; err:
           namespace: unexpected,
           keyscan: none,
         },
-        ...{ check: none, judge: none, exec: unexpected, reattach: none, containers: none },
+        ...{ check: none, judge: none, exec: unexpected, attach: unexpected },
+        ...{ reattach: none, containers: none },
       };
     },
     onUncaught: () => {},

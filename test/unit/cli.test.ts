@@ -69,6 +69,7 @@ async function cli(
       plan: async () => unexpected(),
       release: async () => unexpected(),
       exec: async () => unexpected(),
+      attach: async () => unexpected(),
       reattach: async () => unexpected(),
       containers: async () => unexpected(),
       ...options.commands,

@@ -1,7 +1,7 @@
 /** An engine in memory, for the logic of what is done to containers; the real one is asked in test/engine. */
 import type { Container } from '../../src/containers/container.ts';
 import { readContainer } from '../../src/containers/container.ts';
-import type { Engine } from '../../src/containers/engine.ts';
+import type { Chosen, Engine } from '../../src/containers/engine.ts';
 import type { EngineEvent } from '../../src/containers/events.ts';
 import { NetproxyError } from '../../src/core/errors.ts';
 
@@ -102,7 +102,7 @@ export class MemoryEngine implements Engine {
     return this.formerNames.get(gone);
   }
 
-  async events(_label: string, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+  async events(_chosen: Chosen, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
     this.#reach();
     const waiting: EngineEvent[] = [];
     let wake = (): void => {};

@@ -49,6 +49,17 @@ test('uid 0 becomes nobody, and keeps NET_ADMIN and the groups that an operator 
   }
 });
 
+test('what enters further namespaces keeps what that takes, and what the next one may need', () => {
+  const { become, keep } = planPrivileges('keep', status(0, DOCKER), {
+    ...needs(true, undefined, true, true),
+    entering: true,
+  });
+  assert.equal(become, undefined);
+  const { NET_ADMIN, SYS_ADMIN, SYS_PTRACE, DAC_OVERRIDE, DAC_READ_SEARCH } = CAPABILITY;
+  assert.deepEqual(new Set(keep), new Set([NET_ADMIN, SYS_ADMIN, SYS_PTRACE, DAC_OVERRIDE, DAC_READ_SEARCH]));
+  assert.equal(keep.length, new Set(keep).size);
+});
+
 test('it stays who it is where nothing else is possible, was asked for or would do', () => {
   const cases: [Parameters<typeof planPrivileges>, RegExp, unwanted: boolean][] = [
     [['keep', status(0, DOCKER), needs()], /"keep"/, false],
