@@ -36,6 +36,7 @@ const PACKAGES = {
   'docker.io': 'the engine of tests',
   'doctest-dev': 'the tests of the TCP core',
   'g++': 'the native modules and the load generator',
+  'g++-aarch64-linux-gnu': 'the native code for arm64, in tests',
   fish: 'completion, in tests',
   git: 'a clone through the tunnel, in tests',
   'iputils-ping': 'ping, in tests',
