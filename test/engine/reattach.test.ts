@@ -1,5 +1,6 @@
 /** Containers that lost their network, on real engines: how they are found, and made whole again. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -182,12 +183,37 @@ for (const build of engineBuilds()) {
   });
 }
 
+/** Keys for TLS as Docker's clients have them in one folder, and the flags of a dockerd that asks for them. */
+function tls(folder: string): readonly string[] {
+  const at = (name: string): string => join(folder, name);
+  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'pipe' });
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  openssl('req', '-x509', ...key, '-subj', '/CN=ca', '-keyout', at('ca-key.pem'), '-out', at('ca.pem'));
+  for (const [name, purpose] of [
+    ['server-', 'serverAuth'],
+    ['', 'clientAuth'],
+  ] as const) {
+    const [cert, private_] = [at(`${name}cert.pem`), at(`${name}key.pem`)];
+    const more = ['-addext', 'subjectAltName=IP:127.0.0.1', '-addext', `extendedKeyUsage=${purpose}`];
+    const signed = ['-CA', at('ca.pem'), '-CAkey', at('ca-key.pem')];
+    openssl('req', '-x509', ...key, '-subj', '/CN=x', ...more, ...signed, '-keyout', private_, '-out', cert);
+  }
+  const files = [
+    `--tlscacert=${at('ca.pem')}`,
+    `--tlscert=${at('server-cert.pem')}`,
+    `--tlskey=${at('server-key.pem')}`,
+  ];
+  return ['-H', 'tcp://127.0.0.1:2376', '--tlsverify', ...files];
+}
+
 describe('the engine, and what may stand before it', () => {
   let lab: Lab;
   let engine: Engine;
+  let folder: string;
   before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'netproxy-tls-'));
     lab = await createLab();
-    engine = await startEngine(lab.app);
+    engine = await startEngine(lab.app, { flags: tls(folder) });
     const run = ['run', '--detach', '--stop-signal', 'KILL'];
     await engine.docker([...run, '--name', 'way', IMAGES.node, ...IDLE]);
     await engine.docker([...run, '--name', 'behind', '--network', 'container:way', IMAGES.node, ...IDLE]);
@@ -197,6 +223,28 @@ describe('the engine, and what may stand before it', () => {
   after(async () => {
     await engine?.stop();
     await lab?.cleanup();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test('is asked by TLS, and told when its keys lack or it has others', async () => {
+    const asked = (env: NodeJS.ProcessEnv): Promise<RunResult> =>
+      netproxy(engine, ['status', '--docker'], {
+        env: {
+          DOCKER_HOST: 'tcp://127.0.0.1:2376',
+          DOCKER_TLS_VERIFY: '1',
+          DOCKER_CERT_PATH: folder,
+          ...env,
+        },
+      });
+    assert.match((await asked({})).stdout, /^behind +dependent /m);
+    const lacking = await asked({ DOCKER_CERT_PATH: '/nowhere' });
+    assert.match(lacking.stderr, /^error DOCKER_UNREACHABLE: .*reading \/nowhere\/ca\.pem/);
+    const strangers = mkdtempSync(join(folder, 'strangers-'));
+    tls(strangers);
+    assert.match(
+      (await asked({ DOCKER_CERT_PATH: strangers })).stderr,
+      /^error DOCKER_UNREACHABLE: .*certificate/,
+    );
   });
 
   const through = async (proxy: SocketProxy, ...args: string[]): Promise<RunResult> =>
