@@ -82,6 +82,12 @@ describe('containers with a label', () => {
       bastions.map(({ name }) => name),
       ['office'],
     );
+    // A changed file holds for every container at once, but for what its labels say.
+    await lab.container('loose', ...LABEL, '--label', 'netproxy.rules={ to: ["0.0.0.0/0"], via: main }');
+    await lab.carries(watching, 'loose');
+    lab.config(['main', 'office'], 'rules: [{ to: ["0.0.0.0/0"], via: reject }]\n');
+    await waitFor('the new rule', async () => (await lab.target('office')) === 'ECONNREFUSED', 30_000);
+    assert.equal(await lab.target('loose'), 'hello');
   });
 
   test('go on while the engine restarts, and those that it ended are carried again', async () => {
