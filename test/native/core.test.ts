@@ -42,6 +42,10 @@ for (const target of ['engine-asan', 'engine-tsan', 'link-asan', 'link-tsan']) {
   });
 }
 
+test('the helper in another namespace: commands, descriptors, and bytes that are none of its frames', async () => {
+  assert.match(await run('helper-asan'), /good/);
+});
+
 test('sockets, their owners and errors, and what gives rights up', async () => {
   assert.match(await run('system-asan'), /good/);
 });

@@ -6,6 +6,7 @@
 //   fuzz-ip, fuzz-tcp, fuzz-stack   libFuzzer for NETPROXY_FUZZ_SECONDS; arguments as libFuzzer's
 //   engine-asan, engine-tsan        the engine thread on a real TUN, in a namespace of its own
 //   link-asan, link-tsan            the same with an SSH connection behind it
+//   helper-asan                     the helper's loop, with commands and bytes of every kind
 //   system-asan                     sockets and their owners, and what gives rights up, in the same way
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -48,6 +49,11 @@ const native = (...folders) =>
 const core = native('packet', 'tcp');
 const thread = [...core, ...native('engine', 'tun')];
 const engine = [...thread, ...local('engine.cc')];
+const helper = [
+  ...native('helper', 'tun').filter((file) => basename(file) !== 'main.cc'),
+  join(root, 'native/socket/make.cc'),
+  ...local('helper.cc'),
+];
 const system = [...native('process', 'socket'), join(root, 'native/netlink/diag.cc'), ...local('system.cc')];
 const link = [...thread, ...native('ssh'), ...local('link.cc')];
 // OpenSSL as Node has it in headers, and as Debian's OpenSSH has it to link: the same calls in both.
@@ -82,6 +88,7 @@ const TARGETS = {
   'fuzz-stack': { sources: [...core, ...local('fuzz_stack.cc')], flags: FUZZER, fuzz: true },
   'engine-asan': { sources: engine, flags: ADDRESS, namespace: true },
   'engine-tsan': { sources: engine, flags: THREAD, namespace: true },
+  'helper-asan': { sources: helper, flags: ADDRESS, namespace: true },
   'system-asan': { sources: system, flags: ADDRESS, namespace: true },
   'link-asan': { sources: link, flags: [...ADDRESS, ...OPENSSL], libraries: LIBRARIES, namespace: true },
   'link-tsan': { sources: link, flags: [...THREAD, ...OPENSSL], libraries: LIBRARIES, namespace: true },
