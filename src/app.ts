@@ -284,10 +284,10 @@ async function forward(
   try {
     // The marked socket leaves by the uplink before the takeover as well as after it, so the two need
     // not wait for each other; the ready line waits for both.
+    upstreams.start();
     if (place.ownNetworks) held.tell(new Set(), await readNetworks(place.runner, device.name));
     await dns.start();
     held.listen(() => dns.networksChanged());
-    upstreams.start();
     if (watching === undefined) reload.start();
     await operations.listen(place.number);
     readiness.start();

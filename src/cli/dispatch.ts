@@ -127,6 +127,8 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     onFile: (path: string) => void files.add(path),
   };
   if (command === 'exec' || command === 'record') {
+    // Takes longest, and somebody waits; what it fails with is told where it is awaited.
+    shell.loadCommands().catch(() => {});
     const problems = [...args.problems];
     const input = jobInput(args, problems);
     const full = await loadConfig({ ...sources, problems });

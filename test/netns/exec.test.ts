@@ -254,3 +254,15 @@ print(data == b'cba' * 100000, data[:5])`;
   job.child.kill('SIGTERM');
   assert.equal((await job.ended()).code, 128 + 15);
 });
+
+test('where there is no resolv.conf that could be covered, questions to resolvers on loopback are captured', async () => {
+  const { code, stdout, stderr } = await run(world, 'exec', ['getent', 'ahostsv4', 'far.example'], {
+    before: [
+      ...['unshare', '-m', 'sh', '-ec'],
+      'mount -t tmpfs none /etc; echo "hosts: files dns" > /etc/nsswitch.conf; exec "$@"',
+      'sh',
+    ],
+  });
+  assert.match(stdout, new RegExp(`^${SAYS.far} `), stderr);
+  assert.equal(code, 0);
+});
