@@ -23,7 +23,6 @@ import { parseDestination } from './core/destination.ts';
 import type { Dialer } from './core/dialer.ts';
 import { NetproxyError, ProblemsError } from './core/errors.ts';
 import { HeldAddresses } from './core/held-addresses.ts';
-import { quietLog } from './core/log.ts';
 import { OwnSockets } from './core/own-sockets.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
 import { exec, type Watching } from './exec.ts';
@@ -52,7 +51,7 @@ import type { Place } from './netns/place.ts';
 import { planTakeOver, release } from './netns/takeover.ts';
 import { netCommands } from './netns/runner.ts';
 import { proveRoutes } from './netns/self-test.ts';
-import { ownerShown, SocketOwners } from './owner/owners.ts';
+import { SocketOwners } from './owner/owners.ts';
 import { LoopGuard } from './policy/loop.ts';
 import { asksForProcess } from './policy/rule.ts';
 import { kernelRules } from './policy/kernel.ts';
@@ -158,8 +157,6 @@ async function forward(
     },
   });
   const owners = new SocketOwners({ native: place.data, device: config.tun.name, log });
-  // Of which nobody is to be warned: nothing depends on it.
-  const shownOwners = new SocketOwners({ native: place.data, device: config.tun.name, log: quietLog(log) });
   const facts = { names: dns.names, owners };
   const policyOf = (of: Config): Policy => rulesPolicy(of.rules, upstreams.lastResort, facts);
   let rules = policyOf(config);
@@ -176,7 +173,7 @@ async function forward(
   const operations = new Operations({
     ...{ config, log, recent: io.recent, version: io.version, now },
     nameOf: (address) => dns.names.namesOf(address)[0],
-    ownerOf: (tuple) => ownerShown(shownOwners.ownerOf(tuple), config.rules.some(asksForProcess)),
+    ownerOf: (tuple) => owners.shown(tuple),
     told: {
       upstreams: () => upstreams.states,
       farEnds: () => dns.farEnds,

@@ -1,9 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { ask } from '../control/client.ts';
+import { askStatus } from '../control/client.ts';
 import type { ToldCondition } from '../control/health.ts';
 import { NetproxyError } from '../core/errors.ts';
 import { WAIT_POLL_MS } from '../core/limits.ts';
+
+interface Readyz {
+  readonly conditions: readonly ToldCondition[];
+}
 
 /** `netproxy wait`: returns when the netproxy of this network namespace is ready. Throws NOT_READY, NOT_RUNNING. */
 export async function wait(
@@ -14,10 +18,10 @@ export async function wait(
   for (;;) {
     const over = performance.now() >= deadline;
     try {
-      const { status, text } = await ask({ path: '/readyz' }, options.socket);
-      const { conditions } = JSON.parse(text) as { conditions: readonly ToldCondition[] };
+      const { status, body } = await askStatus({ path: '/readyz' }, options.socket);
+      const { conditions } = body as Readyz;
       if (status === 200) {
-        print(options.json ? text : 'netproxy is ready\n');
+        print(options.json ? `${JSON.stringify(body)}\n` : 'netproxy is ready\n');
         return;
       }
       if (over) {

@@ -37,12 +37,22 @@ export async function ask(question: Question, configured: string | undefined): P
   throw new NetproxyError('NOT_RUNNING', `no netproxy answers: ${refused.join('; ')}`);
 }
 
-/** The same for an answer in JSON. Throws CONTROL_REFUSED when netproxy says no. */
-export async function askJson<T>(question: Question, configured: string | undefined): Promise<T> {
+/** The same for an answer in JSON, whatever its status. */
+export async function askStatus(
+  question: Question,
+  configured: string | undefined,
+): Promise<{ readonly status: number; readonly body: object }> {
   const { status, text } = await ask(question, configured);
   const body = parsed(text);
+  if (typeof body === 'object' && body !== null) return { status, body };
+  throw new NetproxyError('NOT_RUNNING', `what answers is no netproxy: ${status}, and no JSON`);
+}
+
+/** The same where only a yes will do. Throws CONTROL_REFUSED when netproxy says no. */
+export async function askJson<T>(question: Question, configured: string | undefined): Promise<T> {
+  const { status, body } = await askStatus(question, configured);
   if (status === OK) return body as T;
-  const { error = text } = (body ?? {}) as { error?: string };
+  const { error = `status ${status}` } = body as { error?: string };
   throw new NetproxyError('CONTROL_REFUSED', error);
 }
 

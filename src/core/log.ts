@@ -6,16 +6,6 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
-/** The same log, in which warnings are no more than a detail. */
-export function quietLog(log: Log): Log {
-  return {
-    debug: (fields, message) => log.debug(fields, message),
-    info: (fields, message) => log.info(fields, message),
-    warn: (fields, message) => log.debug(fields, message),
-    error: (fields, message) => log.error(fields, message),
-  };
-}
-
 /** The same log, with these fields in every line. */
 export function withFields(log: Log, more: object): Log {
   return {

@@ -30,27 +30,48 @@ export class SocketOwners implements Owners {
   #recent: readonly number[] = [];
   #groups: ControlGroups | undefined;
   readonly #told = new Set<string>();
+  /** Of the flow that is being decided on, or was last. */
+  #last: { readonly tuple: FlowTuple; readonly owner: FoundOwner | undefined } | undefined;
 
   constructor(options: OwnersOptions) {
     this.#options = options;
   }
 
   ownerOf(tuple: FlowTuple): Owner | undefined {
-    const { protocol, source, destination } = tuple;
-    const { native, device } = this.#options;
-    // The kernel does not list the sockets of pings.
-    if (protocol === 'icmp') return undefined;
     try {
-      const socket = native.socketOwner(
-        PROTOCOLS[protocol],
-        ...([source.address, source.port, destination.address, destination.port] as const),
-        device,
-      );
-      return socket === undefined ? undefined : new FoundOwner(socket, this);
+      return this.#find(tuple);
     } catch (error) {
       this.#tellOnce(`sockets cannot be asked for their owners (${(error as Error).message})`);
       return undefined;
     }
+  }
+
+  /**
+   * What is shown of an owner: the user, and the process where a rule has just asked for it. To look for it would cost
+   * most, often in vain, since without such rules netproxy has given up the right to see it.
+   */
+  shown(tuple: FlowTuple): Owner | undefined {
+    try {
+      return (this.#last?.tuple === tuple ? this.#last.owner : this.#find(tuple))?.known;
+    } catch {
+      // Nothing depends on it, so nobody is warned.
+      return undefined;
+    }
+  }
+
+  #find(tuple: FlowTuple): FoundOwner | undefined {
+    const { protocol, source, destination } = tuple;
+    const { native, device } = this.#options;
+    // The kernel does not list the sockets of pings.
+    if (protocol === 'icmp') return undefined;
+    const socket = native.socketOwner(
+      PROTOCOLS[protocol],
+      ...([source.address, source.port, destination.address, destination.port] as const),
+      device,
+    );
+    const owner = socket === undefined ? undefined : new FoundOwner(socket, this);
+    this.#last = { tuple, owner };
+    return owner;
   }
 
   /** The process that holds the socket, if it is visible. */
@@ -83,16 +104,6 @@ export class SocketOwners implements Owners {
   }
 }
 
-/**
- * What is shown of an owner. The process only where rules ask for processes: otherwise netproxy has given up the
- * right to see it, and looking for it in vain costs most.
- */
-export function ownerShown(owner: Owner | undefined, withProcess: boolean): Owner | undefined {
-  if (owner === undefined || !withProcess) return owner && { uid: owner.uid };
-  const { uid, pid, process } = owner;
-  return { uid, pid, process };
-}
-
 /** Finds out what is read of it, once. */
 class FoundOwner implements Owner {
   readonly uid: number;
@@ -108,6 +119,11 @@ class FoundOwner implements Owner {
     this.uid = socket.uid;
     this.#socket = socket;
     this.#owners = owners;
+  }
+
+  /** What was found out so far. */
+  get known(): Owner {
+    return { uid: this.uid, pid: this.#pid, process: this.#process };
   }
 
   get pid(): number | undefined {

@@ -46,9 +46,13 @@ for (const address of ['127.0.0.1', '::1']) {
     });
     t.after(() => child.kill('SIGKILL'));
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-    const owner = owners.ownerOf(tupleOf('tcp', { address, port: Number(line) }, address, port));
+    const tuple = tupleOf('tcp', { address, port: Number(line) }, address, port);
+    assert.deepEqual(owners.shown(tuple), { uid: 4711, pid: undefined, process: undefined });
+    const owner = owners.ownerOf(tuple);
     assert.ok(owner !== undefined);
+    assert.equal(owners.shown(tuple)?.pid, undefined, 'nobody has asked for it');
     assert.deepEqual([owner.uid, owner.pid, owner.gid], [4711, child.pid, 4712]);
+    assert.equal(owners.shown(tuple)?.pid, child.pid);
     assert.ok(owner.process?.includes('netproxy-owner') === true && owner.process.includes('node'));
     assert.equal(
       owner.cgroup,

@@ -113,6 +113,9 @@ test('a rule asks for the user that opened the flow', async () => {
     (await world.lab.app.run([...before, process.execPath, '-e', script])).stdout.trim();
   assert.equal(await as('setpriv', '--reuid=4711', '--clear-groups'), 'ECONNREFUSED', netproxy.stderr);
   assert.equal(await as(), 'connected');
+  // A rule has asked for the process too, so that the log knows it.
+  const { uid, pid, process: name } = await logged(LAB.target.v4, PORTS.last);
+  assert.deepEqual([uid, typeof pid, typeof name], [0, 'number', 'string']);
 });
 
 test('other rules hold for new flows, and open ones go on', async () => {
