@@ -31,7 +31,7 @@ services:
     image: ${IMAGES.node}
     command: [node, /app.ts]
     volumes: ["${application}:/app.ts:ro"]
-    networks: { default: {}, back: { aliases: [db.back.example] } }
+    networks: { default: {}, back: { aliases: [database] } }
 networks:
   back:
     enable_ipv6: true
@@ -59,7 +59,7 @@ for (const build of engineBuilds()) {
         `::ffff:${network.IPAddress}`,
         network.GlobalIPv6Address,
       ]);
-      for (const name of ['db', `db.${project.name}_back`]) {
+      for (const name of ['db', 'database', `db.${project.name}_back`]) {
         const { text = '', ...rest } = await site.app(app, 'fetch', `http://${name}:8080/`);
         assert.ok(own.includes(text.replace('app ', '')), `${name}: ${text} ${JSON.stringify(rest)}`);
       }
