@@ -22,7 +22,7 @@ const GROUPS = {
   unit: { atOnce: true },
   house: { atOnce: true },
   native: { atOnce: 1 },
-  ssh: { atOnce: 2, alone: ['backpressure', 'transfer'] },
+  ssh: { atOnce: 2, alone: ['backpressure', 'manners', 'transfer'] },
   netns: { atOnce: 2, alone: ['life', 'soak', 'transfer', 'datagrams'] },
   engine: { atOnce: 1, prepare: 'engine.mjs' },
 };

@@ -149,7 +149,6 @@ for (const build of engineBuilds()) {
       test('the engine restarts: nothing leaks, and what it does not start again compose does', async (t) => {
         const filter = `dst host ${LAB.target.v4}`;
         const capturing = await capture(site.lab.bastion, 'lan0', filter, 'in');
-        let leaked: number;
         try {
           await site.engine.restart();
           await waitFor(
@@ -167,9 +166,10 @@ for (const build of engineBuilds()) {
           app = await project.container('app');
           await reaches(app);
         } finally {
-          leaked = await capturing.stop();
+          await capturing.stop();
         }
-        assert.equal(leaked, 0, capturing.lines.slice(0, 5).join('\n'));
+        // Not tcpdump's count, which has packets of the other direction too.
+        assert.deepEqual(capturing.lines, []);
       });
     });
 

@@ -113,8 +113,11 @@ test("a name is asked of the resolver of the bastion that its rule names, and of
 test('the connection goes where the name was looked up, and where alone its address is', async () => {
   const { stdout, stderr } = await app.run('curl', '-sS', '-m20', `http://www.two.test:${HTTP}/`);
   assert.equal(stdout, 'from two', stderr);
-  const line = netproxy.stderr.split('\n').find((each) => each.includes(`"to":"${SAYS.two}:${HTTP}"`));
-  assert.match(line ?? '', /"because":"name www\.two\.test"/);
+  // Written once both halves are closed, which is after curl has ended.
+  const line = await waitFor('the line of the flow', () =>
+    netproxy.stderr.split('\n').find((each) => each.includes(`"to":"${SAYS.two}:${HTTP}"`)),
+  );
+  assert.match(line, /"because":"name www\.two\.test"/);
 });
 
 test('when rules change, the same name has another address at once, and its old one again afterwards', async () => {
