@@ -24,7 +24,7 @@ const GROUPS = {
   native: { atOnce: 1 },
   ssh: { atOnce: 2, alone: ['backpressure', 'manners', 'transfer'] },
   netns: { atOnce: 2, alone: ['life', 'soak', 'transfer', 'datagrams'] },
-  engine: { atOnce: 1, prepare: 'engine.mjs' },
+  engine: { atOnce: 2, prepare: 'engine.mjs' },
 };
 
 const folders = ['src', 'test', 'bench'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
