@@ -144,7 +144,7 @@ test('a server that lets us in and throws us out is not hammered', async () => {
 
 for (const build of PUNISHING_BUILDS) {
   test('PerSourcePenalties: a server that punishes us is waited for', async () => {
-    const sshd = await startSshd({ build, config: ['PerSourcePenalties authfail:4s noauth:1s min:4s'] });
+    const sshd = await startSshd({ build, config: ['PerSourcePenalties authfail:8s noauth:1s min:8s'] });
     const keys = readFileSync(sshd.authorizedKeysFile);
     writeFileSync(sshd.authorizedKeysFile, '\n');
     const log = new LogLines();
