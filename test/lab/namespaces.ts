@@ -26,6 +26,8 @@ const NAME = /^np-(\d+)-\d+-[a-z0-9]+$/;
 const POLL_INTERVAL_MS = 10;
 const WAIT_DEADLINE_MS = 10_000;
 const KILL_DEADLINE_MS = 2_000;
+/** What tcpdump is given to take the packets that the kernel already holds for it. */
+const DRAIN_MS = 100;
 
 /** Where everything is. The black holes are routes or neighbours of the bastion. */
 export const LAB = {
@@ -284,7 +286,7 @@ export async function waitForPort(
 export interface Capture {
   /** What tcpdump printed so far, one packet a line. */
   readonly lines: readonly string[];
-  /** Ends the capture. Gives the kernel's own count of packets that the filter let pass. */
+  /** Ends the capture. Gives the number of packets of the direction and filter asked for. */
   stop(): Promise<number>;
 }
 
@@ -325,9 +327,11 @@ export async function capture(
   return {
     lines,
     async stop(): Promise<number> {
+      await sleep(DRAIN_MS);
       child.kill('SIGINT');
       await closed;
-      const count = /(\d+) packets? received by filter/.exec(errors);
+      // Not "received by filter", which has packets of the other direction, too.
+      const count = /(\d+) packets? captured/.exec(errors);
       if (count === null) throw new Error(`tcpdump -i ${device} told no count: ${errors}`);
       return Number(count[1]);
     },

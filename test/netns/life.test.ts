@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, test } from 'node:test';
-import { countLeaks, LAB, LEAK_FILTER } from '../lab/namespaces.ts';
+import { countLeaks, LAB, LEAK_FILTER, waitFor } from '../lab/namespaces.ts';
 import { PORTS } from './ports.ts';
 import { World } from './world.ts';
 import type { Netproxy } from './world.ts';
@@ -93,7 +93,7 @@ test('after SIGKILL connections fail at once, nothing leaks, and a restart works
 test('a bastion that comes up late is waited for by netproxy and by connections', async () => {
   await world.sshd.halt();
   const netproxy = start();
-  await sleep(500);
+  await waitFor('the takeover', () => netproxy.stderr.includes('the namespace is taken over'));
   assert.equal(netproxy.child.exitCode, null, netproxy.stderr);
   assert.equal(netproxy.stdout, '');
   const waiting = Promise.all(both.map(connect));
