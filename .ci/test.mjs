@@ -21,6 +21,7 @@ const deadline = join(import.meta.dirname, 'deadline.mjs');
 const GROUPS = {
   unit: { atOnce: true },
   house: { atOnce: true },
+  chart: { atOnce: true },
   native: { atOnce: 1 },
   ssh: { atOnce: 2, alone: ['backpressure', 'manners', 'transfer'] },
   netns: { atOnce: 2, alone: ['life', 'soak', 'transfer', 'datagrams'] },
