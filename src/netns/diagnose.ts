@@ -33,7 +33,7 @@ export function diagnoseTun(error: NodeJS.ErrnoException): NetproxyError {
       // The node is there, but its mode or the device cgroup keeps us out.
       return new NetproxyError('TUN_MISSING', message, {
         cause: error,
-        hint: `Run netproxy as a user that may open /dev/net/tun. ${TUN_HINT}`,
+        hint: `Let this user open it: on the machine, chmod 666 /dev/net/tun; or run netproxy as root. ${TUN_HINT}`,
       });
     case 'EPERM':
       // The device cgroup answers EPERM at open(2); the lack of NET_ADMIN at TUNSETIFF.
@@ -51,11 +51,22 @@ const ENTER_HINT = `To enter another network namespace netproxy needs the capabi
     cap_add: [SYS_ADMIN, NET_ADMIN]
 docker run: --cap-add SYS_ADMIN --cap-add NET_ADMIN`;
 
-const CONTAINER_HINT = `In a container its filter of system calls (seccomp) refuses new namespaces, as Docker's does. Compose, below the service:
-    security_opt: [seccomp=unconfined]
-Kubernetes: securityContext: { seccompProfile: { type: Unconfined } }
-docker run: --security-opt seccomp=unconfined
-or as root with the capability SYS_ADMIN. On a machine: run as root.`;
+const CONTAINER_HINT = `The container's filter of system calls (seccomp) refuses new namespaces, as Docker's does. Take docker/ci/seccomp.json, which the image has as /app/seccomp.json, to the machine.
+docker run: --security-opt seccomp=seccomp.json --device /dev/net/tun
+Compose, below the service:
+    security_opt: ["seccomp=seccomp.json"]
+    devices: ["/dev/net/tun:/dev/net/tun"]
+Kubernetes, below the container, with the file in the kubelet's folder "seccomp":
+    securityContext: { seccompProfile: { type: Localhost, localhostProfile: seccomp.json } }
+or, as root, without the file: --cap-add SYS_ADMIN --cap-add NET_ADMIN --device /dev/net/tun`;
+
+/** Since Linux 5.12 (capabilities(7), CAP_SETFCAP). */
+const SETFCAP_HINT = `Root of a container needs the capability SETFCAP for a user namespace of his own, which --cap-drop takes away.
+docker run: --cap-add SETFCAP; or --user 1000, who needs no capability
+Compose, below the service:
+    cap_add: [SETFCAP]`;
+
+const REFUSED_HINT = 'The kernel, or a security module of it, refuses namespaces to this user: run as root.';
 
 /** What of the machine forbids user namespaces, and what allows them: a file, what it holds then, and the fix. */
 const FORBIDS: readonly (readonly [path: string, value: string, hint: string])[] = [
@@ -98,5 +109,13 @@ export async function namespaceRefused(
     const found = await readFile(path, 'utf8').catch(() => '');
     if (found.trim() === value) return new NetproxyError('NAMESPACE_REFUSED', message, { hint });
   }
-  return new NetproxyError('NAMESPACE_REFUSED', message, { hint: CONTAINER_HINT });
+  const hint = await hintInContainer(step);
+  return new NetproxyError('NAMESPACE_REFUSED', message, { hint });
+}
+
+/** A filter that is there so early is none of ours. */
+async function hintInContainer(step: string): Promise<string> {
+  if (process.getuid?.() === 0 && step.startsWith('mapping')) return SETFCAP_HINT;
+  const status = await readFile('/proc/self/status', 'utf8').catch(() => '');
+  return /^Seccomp:\s*2$/m.test(status) ? CONTAINER_HINT : REFUSED_HINT;
 }

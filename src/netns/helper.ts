@@ -45,6 +45,7 @@ export class NetnsHelper {
   readonly #lost = Promise.withResolvers<never>();
   #lastId = 0;
   #ended = false;
+  #closing: Promise<void> | undefined;
   #covered = false;
 
   private constructor(child: ChildProcess, channel: number) {
@@ -125,14 +126,24 @@ export class NetnsHelper {
     this.#send(KIND.signal, 0, Buffer.concat([number32(id), number32(signal)]));
   }
 
-  /** Ends it; what still runs of its commands is killed. */
-  async close(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+  /**
+   * Ends it; what still runs of its commands is killed. Only here the channel's descriptor is closed, also where the
+   * helper has ended by itself: until then its number must not become that of something else.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { pid, exitCode, signalCode } = this.#child;
+    // Without a number it was never started.
+    const exited = pid === undefined || exitCode !== null || signalCode !== null;
+    const exit = exited ? undefined : once(this.#child, 'exit');
     this.#ended = true;
-    const exited = once(this.#child, 'exit');
     this.#commands.destroy();
     closeSync(this.channel);
-    await exited;
+    await exit;
   }
 
   async #arrive(place: HelperPlace): Promise<void> {

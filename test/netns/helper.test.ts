@@ -1,7 +1,7 @@
 /** The helper in another network namespace: what it makes is there, and it goes with netproxy. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync, readFileSync, readdirSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { NetproxyError } from '../../src/core/errors.ts';
@@ -75,6 +75,28 @@ test('errors come with their code and step', async () => {
   closeSync(device.fd);
   await helper.close();
   assert.throws(() => native.openTun('tun8', 1_000_000), { code: 'EBADF' });
+});
+
+test('its descriptors are closed exactly once, by whichever way it ends', async () => {
+  const open = (): number => readdirSync('/proc/self/fd').length;
+  // What Node opens for its first child stays.
+  await (await enter()).close();
+  const before_ = open();
+  const helper = await enter();
+  const { channel } = helper;
+  const [pid] = await namespace.pids();
+  process.kill(Number(pid), 'SIGKILL');
+  await assert.rejects(helper.lost, { code: 'HELPER_LOST' });
+  // Whoever still asks it must not come upon a descriptor of somebody else's.
+  assert.throws(() => throughHelper(native, channel).openTun('tun9'), { code: 'EPIPE' });
+  await Promise.all([helper.close(), helper.close()]);
+  assert.equal(open(), before_);
+  const [first, second] = native.socketPair('packets');
+  assert.ok([first, second].includes(channel), 'the number is free');
+  await helper.close();
+  assert.equal(open(), before_ + 2);
+  closeSync(first);
+  closeSync(second);
 });
 
 test('a namespace that is not there, and one that may not be entered, are told with the fix', async () => {
