@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { chartFiles, valuesOf } from './chart.ts';
@@ -61,4 +61,13 @@ test('the schema has exactly the values that there are, and no other key is let 
 test('the version of the image is that of the product', () => {
   const chart = parse(read('charts/netproxy/Chart.yaml')) as { appVersion: string };
   assert.equal(chart.appVersion, (JSON.parse(read('package.json')) as { version: string }).version);
+});
+
+test('the pages about it name only files that exist', () => {
+  for (const page of ['charts/netproxy/README.md', 'docs/kubernetes.md']) {
+    const links = [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1] ?? '');
+    assert.ok(links.length > 0);
+    const missing = links.filter((link) => !existsSync(new URL(link, new URL(page, repository))));
+    assert.deepEqual(missing, [], page);
+  }
 });

@@ -57,6 +57,12 @@ describe('the commands of the README', () => {
         for (const file of files) assert.ok(existsSync(new URL(file, repository)), `${file} is missing`);
         return;
       }
+      if (/^(helm|kubectl) /.test(line)) {
+        // test/kubernetes/chart.test.ts runs them.
+        const [, chart] = /^helm install \S+ (\S+)/.exec(line) ?? [];
+        if (chart !== undefined) assert.ok(existsSync(new URL(`${chart}/Chart.yaml`, repository)), line);
+        return;
+      }
       if (/(^| )docker /.test(line)) {
         // test/engine/readme.test.ts runs them.
         for (const [, file = ''] of line.matchAll(/ -f (\S+)/g))
