@@ -13,7 +13,7 @@ import { digest, root, runtime, stampDir } from './setup.mjs';
 /** What docker/Dockerfile makes, by target. */
 export const IMAGES = { netproxy: 'netproxy', anchor: 'netproxy-anchor', relay: 'netproxy-relay' };
 
-const INPUTS = ['docker/Dockerfile', 'docker/ci/seccomp.json', '.dockerignore', 'package.json', 'package-lock.json', '.npmrc', '.ci/build-native.mjs', '.ci/base-image.mjs', 'native', 'src'];
+const INPUTS = ['docker/Dockerfile', 'docker/ci/seccomp.json', '.dockerignore', 'package.json', 'package-lock.json', '.npmrc', '.ci/build-native.mjs', '.ci/compile-cache.mjs', '.ci/base-image.mjs', 'native', 'src'];
 const READY_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 30_000;
 /** Tar files of images that are kept, each of some hundred megabytes. */

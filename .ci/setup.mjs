@@ -98,7 +98,7 @@ export function setup({ needRoot = false } = {}) {
       stamped('native addon', addonInputs(), join(root, 'native/build/Release/netproxy.node'), () => buildNative('addon'));
     }
     if (existsSync(join(root, 'src/main.ts'))) {
-      stamped('dist', [join(root, 'src'), lockFile(root)], join(root, 'dist/main.js'), buildDist);
+      stamped('dist', [join(root, 'src'), lockFile(root), join(root, '.ci/compile-cache.mjs')], join(root, 'dist/main.js'), buildDist);
     }
   } finally {
     unlock();
@@ -337,6 +337,7 @@ function buildDist() {
   quietly(runtime, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'src']);
   // Programs that run on bastions.
   for (const name of ['relay.py', 'relay.pl']) copyFileSync(join(root, 'src/relay', name), join(root, 'dist/relay', name));
+  quietly(runtime, [join(root, '.ci/compile-cache.mjs'), join(root, 'dist')]);
 }
 
 // --- processes -----------------------------------------------------------------------------------

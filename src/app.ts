@@ -2,19 +2,12 @@
  * The composition root: the one file that knows every part, in packet order. What each command does is
  * written here; how a command line becomes a call is written in src/cli.
  */
-import { existsSync } from 'node:fs';
-
-import { attach } from './attach.ts';
 import type { Commands, Io } from './cli/commands.ts';
 import type { Job } from './cli/job.ts';
 import type { Config, HostConfig } from './config/config.ts';
 import type { Environment } from './config/environment.ts';
-import { ENABLE_LABEL } from './config/labels.ts';
-import { openEngine } from './containers/engine.ts';
-import { namespaceOf } from './containers/namespace.ts';
-import { reattach } from './containers/reattach.ts';
-import { survey } from './containers/survey.ts';
 import type { Surveyed } from './containers/survey.ts';
+import { isListenedAt } from './control/listener.ts';
 import { Operations } from './control/operations.ts';
 import { Readiness } from './control/readiness.ts';
 import { Reload, type ConfigSource } from './control/reload.ts';
@@ -25,7 +18,7 @@ import { NetproxyError, ProblemsError } from './core/errors.ts';
 import { HeldAddresses } from './core/held-addresses.ts';
 import { OwnSockets } from './core/own-sockets.ts';
 import { DRAIN_DEADLINE_MS, DRAIN_POLL_MS, FWMARK } from './core/limits.ts';
-import { exec, type Watching } from './exec.ts';
+import type { Watching } from './exec.ts';
 import type { NameOf } from './job/seen.ts';
 import { loadNative, type Native, type TunDevice } from './core/native.ts';
 import { directDialer } from './direct/dialer.ts';
@@ -33,8 +26,6 @@ import { DirectPing } from './direct/ping.ts';
 import { DirectUdp } from './direct/udp.ts';
 import { lookup } from './dns/own/lookup.ts';
 import { Dns } from './dns/dns.ts';
-import { examine } from './doctor/doctor.ts';
-import { namespaceState } from './doctor/namespace.ts';
 import { Engine } from './engine/engine.ts';
 import { FakeGuard, namedDialer } from './forward/fake-guard.ts';
 import { dialerOf, Forwarder } from './forward/forwarder.ts';
@@ -60,7 +51,6 @@ import { rulesPolicy, type Policy } from './policy/policy.ts';
 import { releaseStartMemory } from './process/memory.ts';
 import { reducePrivileges } from './process/privileges.ts';
 import { Relays } from './relay/carrier.ts';
-import { scanHostKeys } from './ssh/keyscan.ts';
 import { assertNativeCrypto } from './ssh/ssh2.ts';
 import { judgeBastion, judgeBastions } from './upstreams/judge.ts';
 import { Upstreams } from './upstreams/upstreams.ts';
@@ -94,6 +84,7 @@ async function run(
 /** Runs a command in a namespace of its own; gives its exit code. */
 async function execJob(config: Config, io: Io, job: Job, source: ConfigSource): Promise<number> {
   const native = loadNative();
+  const { exec } = await import('./exec.ts');
   return exec({
     ...{ config, io, job, native, environment: process.env },
     forward: (its, stop, place, watching) =>
@@ -368,30 +359,41 @@ async function releaseHost(_config: HostConfig, io: Io): Promise<void> {
 }
 
 async function surveyContainers(environment: Environment): Promise<readonly Surveyed[]> {
-  const engine = await openEngine(environment);
-  const containers = await engine.containers();
-  const attached = new Set<string>();
-  for (const container of containers) {
-    const number = namespaceOf(container);
-    const sockets = number === undefined ? [] : await socketPaths(undefined, number);
-    if (container.labels[ENABLE_LABEL] === 'true' || sockets.some((path) => existsSync(path)))
-      attached.add(container.id);
-  }
+  const [{ ENABLE_LABEL }, { openEngine }, { namespaceOf }, { attachedOf, survey }] = await Promise.all([
+    import('./config/labels.ts'),
+    import('./containers/engine.ts'),
+    import('./containers/namespace.ts'),
+    import('./containers/survey.ts'),
+  ]);
+  const containers = await (await openEngine(environment)).containers();
+  const attached = await attachedOf(containers, ENABLE_LABEL, namespaceOf, async (number) => {
+    const paths = await socketPaths(undefined, number);
+    const listened = await Promise.all(paths.map((path) => isListenedAt(path)));
+    return listened.includes(true);
+  });
   return survey(containers, ({ id }) => attached.has(id), namespaceOf);
 }
 
+// Parts that `run` and `exec` do without are loaded by the commands that need them.
 export const commands: Commands = {
   run,
   exec: execJob,
   check: judgeBastions,
   judge: judgeBastion,
-  keyscan: scanHostKeys,
-  doctor: (patient) => examine(patient, netCommands),
-  namespace: () => namespaceState(netCommands),
+  keyscan: async (host, port, timeoutMs) =>
+    (await import('./ssh/keyscan.ts')).scanHostKeys(host, port, timeoutMs),
+  doctor: async (patient) => (await import('./doctor/doctor.ts')).examine(patient, netCommands),
+  namespace: async () => (await import('./doctor/namespace.ts')).namespaceState(netCommands),
   plan,
   release: releaseHost,
-  attach: (input, io, ready) => attach(input, io, ready, forward),
-  reattach: async ({ environment, ...rest }) =>
-    reattach({ engine: await openEngine(environment), namespaceOf, ...rest }),
+  attach: async (input, io, ready) => (await import('./attach.ts')).attach(input, io, ready, forward),
+  reattach: async ({ environment, ...rest }) => {
+    const [{ openEngine }, { namespaceOf }, { reattach }] = await Promise.all([
+      import('./containers/engine.ts'),
+      import('./containers/namespace.ts'),
+      import('./containers/reattach.ts'),
+    ]);
+    return reattach({ engine: await openEngine(environment), namespaceOf, ...rest });
+  },
   containers: surveyContainers,
 };

@@ -1,10 +1,12 @@
-/** From the arguments to an exit code: reads the settings, does the command, tells errors. */
+/**
+ * From the arguments to an exit code: reads the settings, does the command, tells errors. What only some commands need
+ * is loaded by them: each module takes a millisecond, and somebody waits for the command of `exec`.
+ */
 import type { Environment } from '../config/environment.ts';
 import { loadConfig, loadHostConfig, loadRouting, placed } from '../config/load.ts';
 import type { JudgedBastion, Loaded } from '../config/load.ts';
 import { loadAllowList } from '../config/allow.ts';
 import type { Config, HostConfig, LogConfig } from '../config/config.ts';
-import { jobInput } from './job.ts';
 import { describeConfig } from '../config/describe.ts';
 import { setting } from '../config/settings.ts';
 import { NetproxyError, ProblemsError } from '../core/errors.ts';
@@ -13,26 +15,14 @@ import { RecentLines } from '../core/recent-lines.ts';
 import { parseArguments } from './arguments.ts';
 import type { Arguments } from './arguments.ts';
 import type { CommandName } from './catalogue.ts';
-import { attach, attachedContainer } from './attach.ts';
-import { check } from './check.ts';
 import type { Commands, Io } from './commands.ts';
-import { completion } from './completion.ts';
-import { commandHelp, programHelp } from './help.ts';
-import { dockerStatus } from './docker-status.ts';
-import { manualPage } from './man.ts';
-import { explainInput, explainText } from './explain.ts';
-import { reattach } from './reattach.ts';
-import { keyscan, keyscanInput } from './keyscan.ts';
-import { admit, doctor } from './doctor.ts';
-import { plan } from './plan.ts';
-import { release } from './release.ts';
-import { operate } from './operate.ts';
 import { OPERATOR_COMMANDS } from './operator-commands.ts';
 import type { OperatorCommand } from './operator-commands.ts';
 import { report } from './report.ts';
 import { run } from './run.ts';
 import type { Output } from './output.ts';
 import { paint, wantsColour } from './style.ts';
+import type { Paint } from './style.ts';
 
 /** The process, as far as the command line needs it. */
 export interface Shell {
@@ -79,9 +69,9 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   const { command } = args;
   if (args.version) return print(shell, `netproxy ${shell.version}\n`);
   // Who asks for help gets it, whatever else is on the line, unless the command itself is unknown.
-  if (args.help && command !== undefined) return print(shell, commandHelp(command, colour));
+  if (args.help && (command !== undefined || args.problems.length === 0))
+    return print(shell, await help(command, colour));
   if (command === undefined && args.problems.length === 0) {
-    if (args.help) return print(shell, programHelp(colour));
     throw new NetproxyError('USAGE_INVALID', 'no command was given', {
       hint: 'Run "netproxy help" for the commands; "netproxy run" is the main one.',
     });
@@ -92,16 +82,17 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   ) {
     throw new ProblemsError(args.problems);
   }
-  if (command === 'help') {
-    const topic = args.operands[0];
-    return print(
-      shell,
-      topic === undefined ? programHelp(colour) : commandHelp(topic as CommandName, colour),
-    );
+  if (command === 'help') return print(shell, await help(args.operands[0] as CommandName, colour));
+  if (command === 'completion') {
+    const { completion } = await import('./completion.ts');
+    return print(shell, completion(args.operands[0]));
   }
-  if (command === 'completion') return print(shell, completion(args.operands[0]));
-  if (command === 'man') return print(shell, manualPage(shell.version, new Date()));
+  if (command === 'man') {
+    const { manualPage } = await import('./man.ts');
+    return print(shell, manualPage(shell.version, new Date()));
+  }
   if (command === 'keyscan') {
+    const { keyscan, keyscanInput } = await import('./keyscan.ts');
     const input = keyscanInput(args, shell.environment);
     const print = (text: string): void => shell.stdout.write(text);
     await keyscan(input, await shell.loadCommands(), { json: args.json, print });
@@ -110,7 +101,11 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   if (command === 'reattach' || (command === 'status' && args.switches.has('docker'))) {
     const io = { print: (text: string): void => shell.stdout.write(text), paint: colour };
     const commands = await shell.loadCommands();
-    if (command === 'reattach') return reattach(args, shell.environment, commands, io);
+    if (command === 'reattach') {
+      const { reattach } = await import('./reattach.ts');
+      return reattach(args, shell.environment, commands, io);
+    }
+    const { dockerStatus } = await import('./docker-status.ts');
     await dockerStatus(args, shell.environment, commands, io);
     return 0;
   }
@@ -118,6 +113,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     const asking = { args, environment: shell.environment, paint: colour, stop: () => shell.stopOnSignals() };
     const { stdout, version } = shell;
     const loadCommands = (): Promise<Commands> => shell.loadCommands();
+    const { operate } = await import('./operate.ts');
     return operate(command as OperatorCommand, { ...asking, stdout, version, loadCommands });
   }
   const files = new Set<string>();
@@ -129,6 +125,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   if (command === 'exec' || command === 'record') {
     // Takes longest, and somebody waits; what it fails with is told where it is awaited.
     shell.loadCommands().catch(() => {});
+    const { jobInput, setAside } = await import('./job.ts');
     const problems = [...args.problems];
     const input = jobInput(args, problems);
     const full = await loadConfig({ ...sources, problems });
@@ -137,7 +134,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     const allow = input.allowFile === undefined ? undefined : await loadAllowList(input.allowFile);
     // Signals are the command's.
     const { commands, io } = await prepare(shell, args, quiet, new AbortController().signal);
-    warn(io, full.warnings);
+    warn(io, [...full.warnings, ...setAside(full.origins, command)]);
     const source = {
       ...{ files, read: async () => quiet.config, describe: () => describeConfig(quiet) },
       place: (error: ProblemsError) => located(error, full.origins),
@@ -171,6 +168,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
           describe: () => describeConfig(full),
         });
       }
+      const { check } = await import('./check.ts');
       await check(full, commands, io);
       return 0;
     } catch (error) {
@@ -178,6 +176,7 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     }
   }
   if (command === 'attach') {
+    const { attach, attachedContainer } = await import('./attach.ts');
     const container = args.problems.length > 0 ? undefined : attachedContainer(args);
     const host = await loadHostConfig(sources);
     loaded(host.config);
@@ -185,12 +184,14 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     return attach(container, { sources, environment: shell.environment }, commands, io);
   }
   if (command === 'explain') {
+    const { explainInput, explainText } = await import('./explain.ts');
     const question = explainInput(args);
     const { config } = await loadRouting(sources);
     loaded(config);
     return print(shell, explainText(config, question, { json: args.json, paint: colour }));
   }
   if (command === 'doctor') {
+    const { admit, doctor } = await import('./doctor.ts');
     const { host, full, problems } = await admit(args, sources);
     loaded(host.config);
     const { commands, io } = await prepare(shell, args, host);
@@ -208,8 +209,14 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
   const host = await loadHostConfig(sources);
   loaded(host.config);
   const { commands, io } = await prepare(shell, args, host);
-  await (command === 'plan' ? plan : release)(host.config, commands, io);
+  const act = command === 'plan' ? (await import('./plan.ts')).plan : (await import('./release.ts')).release;
+  await act(host.config, commands, io);
   return 0;
+}
+
+async function help(command: CommandName | undefined, colour: Paint): Promise<string> {
+  const { commandHelp, programHelp } = await import('./help.ts');
+  return command === undefined ? programHelp(colour) : commandHelp(command, colour);
 }
 
 /** The output is the command's: what goes well needs no word. */

@@ -6,13 +6,22 @@ import type { CommandInfo, Parameter } from './command-info.ts';
 
 export type JobCommand = 'exec' | 'record';
 
-/** What is about a namespace that others use, or about a process that stays. */
-const ELSEWHERE: ReadonlySet<SettingId> = new Set<SettingId>([
-  ...(['local', 'captured', 'metadata', 'layers', 'strict', 'onExit', 'watch'] as const),
-]);
+/**
+ * What is about a namespace that others use, or about a process that stays, and why it counts for nothing here. A
+ * configuration is shared with `run`, so there it is told and not refused.
+ */
+export const SET_ASIDE: Readonly<Partial<Record<SettingId, string>>> = {
+  local: 'no network is local to a namespace that has nothing but the TUN',
+  captured: 'no network is local to a namespace that has nothing but the TUN',
+  metadata: 'metadata addresses are always rejected',
+  layers: 'the namespace has no other way out that a filter would have to close',
+  strict: 'the namespace has no other way out that a filter would have to close',
+  onExit: 'the namespace ends with the command',
+  watch: 'the configuration is read once',
+};
 
 const FLAGS: readonly SettingId[] = [...SETTINGS]
-  .filter(([id, row]) => row.flag !== undefined && !ELSEWHERE.has(id))
+  .filter(([id, row]) => row.flag !== undefined && !(id in SET_ASIDE))
   .map(([id]) => id);
 
 export const RECORD_FORMATS = ['rules', 'permitopen', 'networkpolicy'] as const;
@@ -30,6 +39,8 @@ const EXITS: CommandInfo['exits'] = [
   [EXIT_MISSING, 'there is no such command'],
   [128, 'and more: that much less is the signal that ended the command'],
 ];
+
+const NO_COUNT = `Of a configuration, ${Object.keys(SET_ASIDE).join(', ')} count for nothing; a warning names each that is set.`;
 
 export const JOB_COMMANDS: Readonly<Record<JobCommand, CommandInfo>> = {
   exec: {
@@ -52,7 +63,7 @@ export const JOB_COMMANDS: Readonly<Record<JobCommand, CommandInfo>> = {
       'Waits until a bastion can be used, runs the command, and ends with it and its exit code. Standard input, ' +
       "output, terminal and signals are the command's. Nothing of this machine is changed, and whatever becomes of " +
       'netproxy, the command has no other way out. Needs /dev/net/tun, and root or user namespaces. Only warnings and ' +
-      'errors are logged, unless --log-level says otherwise.',
+      `errors are logged, unless --log-level says otherwise. ${NO_COUNT}`,
     examples: [
       'netproxy exec --bastion ssh://deploy@bastion.example --identity key --known-hosts known_hosts -- npm test',
       'netproxy exec -c netproxy.yaml --allow egress.yaml --report egress.json -- make deploy',
@@ -83,7 +94,7 @@ export const JOB_COMMANDS: Readonly<Record<JobCommand, CommandInfo>> = {
     json: false,
     about:
       'Nothing is refused that the configuration does not refuse. Look at what is written before you use it: it is ' +
-      'what was connected to this time.',
+      `what was connected to this time. ${NO_COUNT}`,
     examples: [
       'netproxy record -c netproxy.yaml --output egress.yaml -- npm test',
       'netproxy record -c netproxy.yaml --format permitopen -- ./deploy.sh',

@@ -8,7 +8,7 @@ import type { Problem } from '../core/errors.ts';
 import { suggest } from '../core/suggest.ts';
 import type { Rule } from '../policy/rule.ts';
 import type { Arguments } from './arguments.ts';
-import { RECORD_FORMATS } from './job-commands.ts';
+import { RECORD_FORMATS, SET_ASIDE } from './job-commands.ts';
 import type { RecordFormat } from './job-commands.ts';
 
 export interface JobInput {
@@ -47,6 +47,18 @@ export function jobInput({ command, operands, parameters }: Arguments, problems:
     report: parameters.get('report') ?? parameters.get('output'),
     format: command === 'record' ? (format ?? 'rules') : 'json',
   };
+}
+
+/** Remarks on settings that were given and count for nothing; `origins` says where each came from. */
+export function setAside(
+  origins: ReadonlyMap<string, string>,
+  command: string,
+): { readonly where: string; readonly message: string }[] {
+  return Object.entries(SET_ASIDE).flatMap(([key, why]) => {
+    const where = origins.get(key) ?? 'default';
+    if (where === 'default') return [];
+    return [{ where, message: `"${key}" counts for nothing in "${command}": ${why}` }];
+  });
 }
 
 /** `OUT:IN`, `ADDRESS:OUT:IN` or `[ADDRESS]:OUT:IN`. */

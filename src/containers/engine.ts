@@ -67,7 +67,10 @@ async function optionsOf(address: EngineAddress): Promise<Docker.DockerOptions> 
       throw engineFailure(error, `reading ${join(folder, name)}`, address.text);
     }
   };
-  const [ca, cert, key] = await Promise.all([read('ca.pem'), read('cert.pem'), read('key.pem')]);
+  // One after the other, so that of several that are missing always the same one is named.
+  const ca = await read('ca.pem');
+  const cert = await read('cert.pem');
+  const key = await read('key.pem');
   return { protocol: 'https', host, port, ca, cert, key };
 }
 

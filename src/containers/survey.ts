@@ -1,4 +1,4 @@
-/** What the containers of an engine have to do with netproxy, for people. Pure. */
+/** What the containers of an engine have to do with netproxy, for people. */
 import type { Container } from './container.ts';
 import { dependentsOf } from './dependents.ts';
 import type { Bond, NamespaceOf } from './dependents.ts';
@@ -19,6 +19,25 @@ export interface Surveyed {
   readonly health?: string;
   /** Number of the network namespace; undefined where that cannot be seen. */
   readonly netns?: string;
+}
+
+/**
+ * The ids of those that "netproxy attach" is to carry, by their label, or carries: a netproxy listens for their
+ * namespace, of which `listens` is told the number.
+ */
+export async function attachedOf(
+  containers: readonly Container[],
+  label: string,
+  namespaceOf: NamespaceOf,
+  listens: (number: string) => Promise<boolean>,
+): Promise<ReadonlySet<string>> {
+  const attached = new Set<string>();
+  for (const container of containers) {
+    const number = namespaceOf(container);
+    if (container.labels[label] === 'true' || (number !== undefined && (await listens(number))))
+      attached.add(container.id);
+  }
+  return attached;
 }
 
 /** Every container that is attached, provides a network or shares one; the order is that of the names. */

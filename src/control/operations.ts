@@ -45,6 +45,18 @@ export interface UpstreamTold {
     readonly forwarding: boolean | undefined;
     readonly commands: boolean | undefined;
   };
+  readonly traffic: readonly TrafficTold[];
+}
+
+/** One SSH connection; `sent` and `received` are bytes of its socket, `queued` those that wait for it. */
+export interface TrafficTold {
+  /** Given again when it has ended. */
+  readonly number: number;
+  readonly sent: number;
+  readonly received: number;
+  readonly queued: number;
+  readonly channels: number;
+  readonly opensWaiting: number;
 }
 
 export interface OperationsOptions extends Pick<FlowTableOptions, 'now' | 'nameOf' | 'ownerOf'> {

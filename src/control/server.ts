@@ -6,7 +6,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { connect } from 'node:net';
 import { dirname } from 'node:path';
 
 import { formatEndpoint } from '../core/address.ts';
@@ -15,6 +14,7 @@ import type { Endpoint } from '../core/flow.ts';
 import { CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_DEADLINE_MS, FOLLOWER_BYTES } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import type { Secret } from '../core/secret.ts';
+import { listenerAt } from './listener.ts';
 import { routesOf } from './routes.ts';
 import type { Answer, Route, Shown } from './routes.ts';
 
@@ -60,7 +60,8 @@ export class ControlServer {
     for (const path of paths) {
       try {
         await mkdir(dirname(path), { recursive: true });
-        if (await answers(path)) throw new Error('another netproxy of this network namespace listens there');
+        if ((await listenerAt(path)) === 'there')
+          throw new Error('another netproxy of this network namespace listens there');
         await rm(path, { force: true });
         await this.#start({ path }, () => 'all');
         await chmod(path, SOCKET_MODE);
@@ -191,16 +192,4 @@ function matches(path: readonly string[], parts: readonly string[]): boolean {
 function same(given: string, token: string): boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(token));
-}
-
-/** Whether somebody listens at a socket. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const end = (answer: boolean) => (): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', end(true)).once('error', end(false));
-  });
 }

@@ -262,6 +262,10 @@ export const CONTROL_REQUEST_DEADLINE_MS: number = 5 * SECOND_MS;
 export const CONTROL_ANSWER_DEADLINE_MS: number = 5 * SECOND_MS;
 export const CONTROL_ANSWER_MAX_BYTES: number = 64 * MIB;
 
+/** Milliseconds after which a control socket that nobody listens at is one that was left: between bind(2) and
+ * listen(2) lie microseconds. */
+export const CONTROL_SOCKET_LEFT_MS: number = 60 * SECOND_MS;
+
 /** Milliseconds between questions of "netproxy wait". */
 export const WAIT_POLL_MS = 100;
 

@@ -10,6 +10,7 @@ import { isReadableBy } from '../process/readable.ts';
 import { asksForProcess } from '../policy/rule.ts';
 import { CAPABILITY } from '../process/status.ts';
 import { examineConnections, examineCredentials } from './bastions.ts';
+import { examineJobs } from './job.ts';
 import { examineNetwork } from './network.ts';
 import { examineProcess, examineProcSys } from './process.ts';
 
@@ -20,6 +21,7 @@ export async function examine(patient: Examined, runner: NetRunner): Promise<Fin
     ...examineProcess(status),
     ...(await examineNetwork(runner, patient.host.tun.name, privileged)),
     examineProcSys(),
+    await examineJobs(status.uid),
     ...examineConfiguration(patient),
   ];
   const { config } = patient;

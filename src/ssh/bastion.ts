@@ -30,6 +30,7 @@ import type { HostTrust } from './host-trust.ts';
 import type { Login } from './login.ts';
 import { Pool } from './pool.ts';
 import { Session } from './session.ts';
+import type { ConnectionTraffic } from './session.ts';
 import { Targets } from './targets.ts';
 import type { SocketFactory } from './transport.ts';
 import { attemptFailure } from './turned-away.ts';
@@ -52,6 +53,10 @@ export interface FarEnd {
   /** Whether it opens channels to targets, and whether it runs commands. */
   readonly forwarding: boolean | undefined;
   readonly commands: boolean | undefined;
+}
+
+export interface NumberedTraffic extends ConnectionTraffic {
+  readonly number: number;
 }
 
 export interface BastionOptions {
@@ -226,6 +231,11 @@ export class Bastion implements Dialer, Commander {
   /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
   get roundTripMs(): number | undefined {
     return this.#pool.sessions[0]?.roundTripMs;
+  }
+
+  /** Each connection in use, by a number below that of connections at once that is given again. */
+  get traffic(): readonly NumberedTraffic[] {
+    return this.#pool.numbered.map(([number, session]) => ({ number, ...session.traffic }));
   }
 
   /** What the server has shown of itself so far. */

@@ -74,6 +74,11 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     return this.#slots.length - this.#free.length + this.#queue.size;
   }
 
+  /** Opens that wait for their turn. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
   /** Channels in which a command runs. */
   get commands(): number {
     return this.#running.size;

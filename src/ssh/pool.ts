@@ -62,6 +62,8 @@ export class Pool<S extends PooledSession> {
   readonly #refusals = new WeakMap<PendingDial, number>();
   /** In the order in which they were made, with the time at which each was last seen in use. */
   readonly #sessions = new Map<S, number>();
+  /** The number that a connection goes by, from 1 on; the number of one that has ended is given again. */
+  readonly #numbers = new WeakMap<S, number>();
   #growing: S | undefined;
   #growAt = -Infinity;
   #closed = false;
@@ -77,6 +79,11 @@ export class Pool<S extends PooledSession> {
   /** Connections in use. */
   get sessions(): readonly S[] {
     return [...this.#sessions.keys()];
+  }
+
+  /** Those in use by their numbers, of which there are no more than connections at once. */
+  get numbered(): readonly (readonly [number: number, session: S])[] {
+    return this.sessions.map((session) => [this.#numbers.get(session) ?? 0, session] as const);
   }
 
   /** Channels and opens, of all connections. */
@@ -98,6 +105,10 @@ export class Pool<S extends PooledSession> {
     } else if (this.#sessions.size === 0) {
       this.#limit.forget();
     }
+    const taken = new Set(this.numbered.map(([number]) => number));
+    let number = 1;
+    while (taken.has(number)) number++;
+    this.#numbers.set(session, number);
     this.#sessions.set(session, this.#now());
     if (this.#sessions.size > 1) this.#sweep ??= setInterval(() => this.#endIdle(), POOL_SWEEP_MS);
     this.#place();

@@ -72,6 +72,18 @@ export interface SessionOptions {
   onRoundTrip?(ms: number): void;
 }
 
+/** One SSH connection as it is now. */
+export interface ConnectionTraffic {
+  /** Bytes that its socket took and gave, since it was connected. */
+  readonly sent: number;
+  readonly received: number;
+  /** Bytes that the socket has not taken yet. */
+  readonly queued: number;
+  /** Channels and opens, and among them those whose open waits for its turn. */
+  readonly channels: number;
+  readonly opensWaiting: number;
+}
+
 export interface SessionEvents {
   /** Authenticated: channels may be opened. */
   ready(): void;
@@ -157,6 +169,12 @@ export class Session {
   /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
   get roundTripMs(): number | undefined {
     return this.#keepalive?.roundTripMs;
+  }
+
+  /** What it carries, and what waits for it. */
+  get traffic(): ConnectionTraffic {
+    const { sent, received, queued } = this.#transport;
+    return { sent, received, queued, channels: this.#table.size, opensWaiting: this.#table.waiting };
   }
 
   open(dial: PendingDial): void {

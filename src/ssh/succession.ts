@@ -4,7 +4,7 @@ import { SSH_DRAINING_MAX } from '../core/limits.ts';
 import { withFields } from '../core/log.ts';
 import type { Log } from '../core/log.ts';
 import { Bastion } from './bastion.ts';
-import type { Adjustable, BastionOptions, BastionStatus, FarEnd } from './bastion.ts';
+import type { Adjustable, BastionOptions, BastionStatus, FarEnd, NumberedTraffic } from './bastion.ts';
 import type { DialTaker, PendingDial } from './dial.ts';
 import type { GroupMember } from './group.ts';
 
@@ -74,6 +74,11 @@ export class Succession implements Dialer, Commander, GroupMember {
   /** Connections in use for new flows. */
   get connections(): number {
     return this.#current.connections;
+  }
+
+  /** As `Bastion.traffic`, of the connections in use for new flows. */
+  get traffic(): readonly NumberedTraffic[] {
+    return this.#current.traffic;
   }
 
   /** Channels and opens under way, over all connections. */

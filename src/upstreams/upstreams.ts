@@ -12,7 +12,7 @@ import type { OwnSockets } from '../core/own-sockets.ts';
 import { FWMARK, RESOLVE_OTHERS_MS } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import type { Native, NativeEngine } from '../core/native.ts';
-import type { BastionOptions, BastionStatus, FarEnd } from '../ssh/bastion.ts';
+import type { BastionOptions, BastionStatus, FarEnd, NumberedTraffic } from '../ssh/bastion.ts';
 import { Group } from '../ssh/group.ts';
 import { JumpHost } from '../ssh/jump.ts';
 import { markedSockets } from '../ssh/marked-socket.ts';
@@ -48,6 +48,8 @@ export interface UpstreamState extends Pick<BastionStatus, 'state' | 'reason'> {
   /** Smoothed, of keepalives, in milliseconds; undefined before the first. */
   readonly roundTripMs: number | undefined;
   readonly farEnd: FarEnd;
+  /** Each SSH connection in use for new flows. */
+  readonly traffic: readonly NumberedTraffic[];
 }
 
 type Settings = Config['bastions'][number];
@@ -115,8 +117,8 @@ export class Upstreams {
   get states(): readonly UpstreamState[] {
     return [...this.#bastions].map(([name, { succession, connects, losses }]) => {
       const { state, reason } = succession.status;
-      const { connections, size: channels, roundTripMs, farEnd } = succession;
-      return { name, state, reason, connections, channels, connects, losses, roundTripMs, farEnd };
+      const { connections, size: channels, roundTripMs, farEnd, traffic } = succession;
+      return { name, state, reason, connections, channels, connects, losses, roundTripMs, farEnd, traffic };
     });
   }
 

@@ -57,6 +57,12 @@ describe('what is in it', () => {
     assert.equal(await within('head', '-c', '4', '/app/health'), '\x7fELF');
   });
 
+  test('modules come compiled, for root', async () => {
+    const script = 'NODE_DEBUG_NATIVE=COMPILE_CACHE netproxy exec -- true 2>&1 | grep -c "was accepted"';
+    const accepted = Number(await within('sh', '-c', script).catch(({ message }: Error) => message));
+    assert.ok(accepted > 50, `${accepted} modules`);
+  });
+
   test('no compiler, and no package of development', async () => {
     const tools = 'gcc g++ cc c++ cpp as ld clang make python3 musl-gcc node-gyp tsc';
     assert.equal(await within('sh', '-c', `for tool in ${tools}; do command -v $tool; done; true`), '');

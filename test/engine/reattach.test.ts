@@ -1,8 +1,7 @@
 /** Containers that lost their network, on real engines: how they are found, and made whole again. */
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -55,25 +54,6 @@ interface Repaired {
     fix?: string;
   }[];
 }
-
-/**
- * Control sockets of netproxies that other tests have killed: the number of a namespace that is gone is given to
- * a new one, which would then seem to have had a netproxy.
- */
-before(async () => {
-  const directory = '/run/netproxy';
-  if (!existsSync(directory)) return;
-  const names = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isSocket());
-  for (const { name } of names) {
-    const path = `${directory}/${name}`;
-    const answered = await new Promise<boolean>((resolve) => {
-      const socket = connect(path, () => resolve(true));
-      socket.on('error', () => resolve(false));
-      socket.on('connect', () => socket.destroy());
-    });
-    if (!answered) rmSync(path, { force: true });
-  }
-});
 
 for (const build of engineBuilds()) {
   describe(`dependents on the ${build.name} engine`, () => {
@@ -258,7 +238,7 @@ describe('the engine, and what may stand before it', () => {
       });
     assert.match((await asked({})).stdout, /^behind +dependent /m);
     const lacking = await asked({ DOCKER_CERT_PATH: '/nowhere' });
-    assert.match(lacking.stderr, /^error DOCKER_UNREACHABLE: .*reading \/nowhere\/(?:ca|cert|key)\.pem/);
+    assert.match(lacking.stderr, /^error DOCKER_UNREACHABLE: .*reading \/nowhere\/ca\.pem/);
     const strangers = mkdtempSync(join(folder, 'strangers-'));
     tls(strangers);
     assert.match(

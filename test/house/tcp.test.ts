@@ -63,3 +63,30 @@ test('every row of docs/limits.md has the value of its constant and a counter th
     .filter((line) => line.startsWith('| ') && !line.startsWith('| what'));
   assert.equal(rows.length, lines.length, 'a row is not understood');
 });
+
+/** Those of which the word that they bound says all to whoever writes it, or which change nothing that is seen. */
+const UNSEEN: readonly string[] = [
+  // Words of a configuration, whose errors name the bound.
+  'NAME_PATTERN_MAX',
+  'RULE_REPETITIONS_MAX',
+  'WATCH_LINKS_MAX',
+  // How an index is cut, and a line of the log.
+  'RULES_TRIED_MAX',
+  'KEEPER_STEPS_TOLD_MAX',
+];
+
+test('docs/limits.md has every number of things that is bounded in src/core', () => {
+  const documented = new Set([...read('docs/limits.md').matchAll(/\| `(\w+)` \|/g)].map((match) => match[1]));
+  const counted = Object.keys(limits).filter((name) => name.endsWith('_MAX'));
+  assert.ok(counted.length > 40);
+  assert.deepEqual(
+    counted.filter((name) => !documented.has(name) && !UNSEEN.includes(name)),
+    [],
+    'a row for each, with what happens beyond it',
+  );
+  assert.deepEqual(
+    UNSEEN.filter((name) => documented.has(name) || !counted.includes(name)),
+    [],
+    'listed here for nothing',
+  );
+});

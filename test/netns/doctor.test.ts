@@ -60,6 +60,7 @@ test('where nothing is missing all is fine: a login, a channel, and nothing is c
   assert.match(of('forwarding by main').found, /opened a channel to its own port 2222/);
   assert.match(of('host key of main').found, /ssh-ed25519/);
   assert.equal(of('configuration').status, 'ok');
+  assert.match(of('exec').found, /could run a command in a namespace of its own, as root/);
   // The lab's files are root's alone.
   assert.match(of('user').found, /stays user 0: user 65534 could not read/);
   assert.match(of('user').fix ?? '', /^chown 65534 /);
@@ -134,6 +135,28 @@ test('what the container lacks is named, with the line that gives it', async () 
     [
       mounted('mount -t tmpfs none /dev/net; mknod /dev/net/tun c 10 250'),
       ...(['/dev/net/tun', 'fail', /no TUN driver/, /modprobe tun/] as const),
+    ],
+    [
+      mounted('mount -t tmpfs none /dev/net'),
+      ...([
+        'exec',
+        'skipped',
+        /could not run a command.*\/dev\/net\/tun/,
+        /--device \/dev\/net\/tun/,
+      ] as const),
+    ],
+    [
+      [
+        ...['unshare', '-Urn', 'sh', '-ec'],
+        'echo 0 > /proc/sys/user/max_user_namespaces; echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"',
+        'sh',
+      ],
+      ...([
+        'exec',
+        'skipped',
+        /could not run a command.*making a network namespace/,
+        /max_user_namespaces/,
+      ] as const),
     ],
     [
       withoutNat(),

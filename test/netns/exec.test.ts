@@ -178,6 +178,17 @@ test('a command that is not there, or not one, has the exit code of shells', asy
   assert.match(folder.stderr, /error COMMAND_UNUSABLE: running "\/": EACCES/);
 });
 
+test('a setting that counts for nothing in a namespace of its own is told, and the command runs', async () => {
+  const { code, stdout, stderr } = await run(world, 'exec', ['echo', 'ran'], {
+    flags: ['--log-format', 'human'],
+    env: { ...process.env, NETPROXY_LOCAL: '10.0.0.0/8', NETPROXY_ON_EXIT: 'open' },
+  });
+  assert.deepEqual([code, stdout], [0, 'ran\n']);
+  assert.match(stderr, /NETPROXY_LOCAL: "local" counts for nothing in "exec"/);
+  assert.match(stderr, /NETPROXY_ON_EXIT: "onExit" counts for nothing in "exec"/);
+  assert.doesNotMatch(stderr, /"watch"|"strict"|"metadata"|"layers"|"captured"/);
+});
+
 test('while the bastion is away the command is not started, and a signal ends the wait', async () => {
   await world.sshd.halt();
   const waiting = start(world, 'exec', ['echo', 'started'], { flags: ['--log-level', 'info'] });

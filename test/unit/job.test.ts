@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { parseArguments } from '../../src/cli/arguments.ts';
-import { jobInput } from '../../src/cli/job.ts';
+import { jobInput, setAside } from '../../src/cli/job.ts';
 import type { Problem } from '../../src/core/errors.ts';
 import { neighbourOf, resolvConfFor } from '../../src/job/resolv-conf.ts';
 import { asNetworkPolicy, asPermitOpen, asRules } from '../../src/job/formats.ts';
@@ -52,6 +52,22 @@ test('published ports are read, and each that is wrong is told', () => {
     assert.equal(problems.length, 1, wrong);
     assert.equal(problems[0]?.where, '--publish');
   }
+});
+
+test('each setting that counts for nothing is told with its place, and no other', () => {
+  const origins = new Map([
+    ['local', 'netproxy.yaml:3:1'],
+    ['watch', 'NETPROXY_WATCH'],
+    ['strict', 'default'],
+    ['rules', 'netproxy.yaml:9:1'],
+  ]);
+  assert.deepEqual(
+    setAside(origins, 'exec').map(({ where, message }) => `${where}: ${message}`),
+    [
+      'netproxy.yaml:3:1: "local" counts for nothing in "exec": no network is local to a namespace that has nothing but the TUN',
+      'NETPROXY_WATCH: "watch" counts for nothing in "exec": the configuration is read once',
+    ],
+  );
 });
 
 test('frames come whole however they are cut', () => {

@@ -10,6 +10,7 @@ import { METRICS } from '../../src/control/metrics/table.ts';
 import { OTHER, Tally } from '../../src/control/metrics/tally.ts';
 import type { LiveFlow } from '../../src/core/flow-table.ts';
 import { FlowTable } from '../../src/core/flow-table.ts';
+import { problemsOf, readMetrics } from './metrics-text.ts';
 
 const counters: Counters = {
   engine: { pendingDials: 3, slabsInUse: 7, synsDropped: 11, retransmits: 13 },
@@ -36,7 +37,13 @@ const flow: LiveFlow = {
 };
 
 function made(filter?: { leaked: number; refused: number }): { metrics: Metrics; flows: FlowTable } {
-  const bastions = [{ name: 'one', state: 'ready', connections: 1, channels: 2, connects: 3, losses: 2 }];
+  const traffic = [
+    { number: 1, sent: 10, received: 20, queued: 5, channels: 2, opensWaiting: 1 },
+    { number: 3, sent: 30, received: 40, queued: 0, channels: 0, opensWaiting: 0 },
+  ];
+  const bastions = [
+    { name: 'one', state: 'ready', connections: 2, channels: 2, connects: 3, losses: 2, traffic },
+  ];
   const metrics: Metrics = new Metrics(async () => ({
     ...{ version: '1.2.3', health: new Health(() => 0), flows, bastions, counters, filter },
   }));
@@ -77,6 +84,65 @@ test('every metric of the table is told, with its type and help, and no other', 
   }
   assert.equal(found.get('netproxy_refused_packets_total'), 5);
   assert.equal(found.get('netproxy_dropped_total{what="syns"}'), 11);
+});
+
+test('each SSH connection is told by its number', async () => {
+  const { metrics } = made();
+  const found = values(await metrics.text());
+  metrics.close();
+  const of = (name: string, more = ''): number | undefined =>
+    found.get(`netproxy_connection_${name}{bastion="one",connection="3"${more}}`);
+  assert.deepEqual(
+    [of('bytes_total', ',direction="out"'), of('bytes_total', ',direction="in"'), of('queue_bytes')],
+    [30, 40, 0],
+  );
+  assert.equal(found.get('netproxy_connection_opens_waiting{bastion="one",connection="1"}'), 1);
+  assert.equal(found.get('netproxy_connection_channels{bastion="one",connection="1"}'), 2);
+});
+
+test('what is told is in the format, and as "promtool check metrics" would have it', async () => {
+  const { metrics, flows } = made({ leaked: 1, refused: 2 });
+  // An odd place of a rule, which has to be escaped.
+  const decision = { ...flow.decision, rule: { text: 'x', where: 'a\\b\n"c".yaml:1' } };
+  await metrics.text();
+  flows.end(flows.begin({ ...flow, decision }), 'finished', '');
+  metrics.roundTrip('one', 30);
+  const text = await metrics.text();
+  metrics.close();
+  const families = readMetrics(text);
+  assert.deepEqual(problemsOf(families), []);
+  const ended = families.find(({ name }) => name === 'netproxy_flows_total');
+  assert.equal(ended?.samples.at(-1)?.labels['rule'], 'a\\b\n"c".yaml:1');
+});
+
+test('the reader of the format finds what is wrong', () => {
+  const wrong = (text: string): unknown => {
+    try {
+      return problemsOf(readMetrics(text));
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const head = '# HELP a_total Help.\n# TYPE a_total counter\n';
+  assert.deepEqual(wrong(`${head}a_total 1\n`), []);
+  for (const text of [
+    `${head}a_total 1`,
+    `${head}a_total one\n`,
+    `${head}a_total{b="c} 1\n`,
+    `${head}a_total{b="c",b="d"} 1\n`,
+    `${head}a_total{b="c\\x"} 1\n`,
+    `${head}a_total 1\na_total 2\n`,
+    `${head}b_total 1\n`,
+    `${head}${head}a_total 1\n`,
+    '# TYPE a counter\na 1\n',
+    '# HELP a Help.\n# TYPE a counter\na 1\n',
+    '# HELP a_total Help.\n# TYPE a_total gauge\na_total 1\n',
+    '# HELP a_ms Help.\n# TYPE a_ms gauge\na_ms 1\n',
+    `${head}a_total -1\n`,
+    '# HELP a Help.\n# TYPE a histogram\na_bucket{le="1"} 2\na_bucket{le="+Inf"} 1\na_sum 1\na_count 1\n',
+    '# HELP a Help.\n# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n',
+  ])
+    assert.notDeepEqual(wrong(text), [], text);
 });
 
 test('without a filter nothing is claimed of leaks', async () => {

@@ -40,6 +40,15 @@ export interface Collected {
     readonly channels: number;
     readonly connects: number;
     readonly losses: number;
+    /** Of each SSH connection; bytes. */
+    readonly traffic: readonly {
+      readonly number: number;
+      readonly sent: number;
+      readonly received: number;
+      readonly queued: number;
+      readonly channels: number;
+      readonly opensWaiting: number;
+    }[];
   }[];
   readonly counters: Counters;
   readonly filter: { readonly leaked: number; readonly refused: number } | undefined;
@@ -152,5 +161,21 @@ function bastionSamples(bastions: Collected['bastions']): Samples {
     netproxy_bastion_channels: each(({ channels }) => channels),
     netproxy_bastion_connects_total: each(({ connects }) => connects),
     netproxy_bastion_losses_total: each(({ losses }) => losses),
+    ...connectionSamples(bastions),
+  };
+}
+
+function connectionSamples(bastions: Collected['bastions']): Samples {
+  const all = bastions.flatMap(({ name, traffic }) =>
+    traffic.map((one) => ({ one, labels: { bastion: name, connection: String(one.number) } })),
+  );
+  return {
+    netproxy_connection_bytes_total: all.flatMap(({ one, labels }) => [
+      { labels: { ...labels, direction: 'out' }, value: one.sent },
+      { labels: { ...labels, direction: 'in' }, value: one.received },
+    ]),
+    netproxy_connection_queue_bytes: all.map(({ one, labels }) => ({ labels, value: one.queued })),
+    netproxy_connection_channels: all.map(({ one, labels }) => ({ labels, value: one.channels })),
+    netproxy_connection_opens_waiting: all.map(({ one, labels }) => ({ labels, value: one.opensWaiting })),
   };
 }

@@ -46,6 +46,22 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
     'Times that the last connection to the bastion was lost.',
     'bastion',
   ),
+  netproxy_connection_bytes_total: counter(
+    'Bytes of the socket of one SSH connection, to the bastion (out) and from it (in), since it was connected.',
+    ...['bastion', 'connection', 'direction'],
+  ),
+  netproxy_connection_queue_bytes: gauge(
+    'Bytes that wait for the socket of one SSH connection.',
+    ...['bastion', 'connection'],
+  ),
+  netproxy_connection_channels: gauge(
+    'Channels and opens under way on one SSH connection.',
+    ...['bastion', 'connection'],
+  ),
+  netproxy_connection_opens_waiting: gauge(
+    'Opens among them that wait for their turn.',
+    ...['bastion', 'connection'],
+  ),
   netproxy_queue_depth: gauge(
     'What waits: connects for their answer (connects), questions to resolvers (dns).',
     'queue',
