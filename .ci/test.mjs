@@ -2,7 +2,8 @@
 // Runs the checks and the test groups, or only the groups named, and ends with one summary in the
 // form of node's own test runner. With CI=true a skipped test is a failure, since a machine that
 // cannot run a test would otherwise pass it.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, globSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { compose } from 'node:stream';
@@ -16,7 +17,8 @@ const deadline = join(import.meta.dirname, 'deadline.mjs');
 
 /**
  * In the order of the time they take. `atOnce`: files that run side by side; most of a test of namespaces is
- * waiting. Those of `alone` measure times or fill the processors, and have the machine for themselves.
+ * waiting. Those of `alone` measure times or fill the processors, and have the machine for themselves. `beside` is a
+ * program that runs until its input ends; what it prints when it is ready, the tests get by `variable`.
  */
 const GROUPS = {
   unit: { atOnce: true },
@@ -26,6 +28,11 @@ const GROUPS = {
   ssh: { atOnce: 2, alone: ['backpressure', 'manners', 'transfer'] },
   netns: { atOnce: 2, alone: ['life', 'soak', 'transfer', 'datagrams'] },
   engine: { atOnce: 2, prepare: 'engine.mjs' },
+  kubernetes: {
+    atOnce: 2,
+    prepare: 'kubernetes.mjs',
+    beside: { program: 'test/kubernetes/lab.ts', variable: 'NETPROXY_TEST_CLUSTER', unless: 'KUBECONFIG' },
+  },
 };
 
 const folders = ['src', 'test', 'bench'].filter((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }).length > 0);
@@ -71,7 +78,7 @@ function runChecks() {
 
 /** The events of all groups as if of one run, with the sum of their summaries at the end. */
 async function* events() {
-  for (const [name, { atOnce, alone = [], prepare }] of Object.entries(GROUPS)) {
+  for (const [name, { atOnce, alone = [], prepare, beside }] of Object.entries(GROUPS)) {
     if (!wanted(name)) continue;
     const files = globSync(`test/${name}/**/*.test.ts`, { cwd: root }).sort().map((file) => join(root, file));
     if (files.length === 0) continue;
@@ -79,14 +86,37 @@ async function* events() {
       failedChecks.push(`what the tests of ${name} need`);
       continue;
     }
+    const end = beside === undefined ? undefined : await startBeside(beside);
+    if (end === false) {
+      failedChecks.push(`what runs beside the tests of ${name}`);
+      continue;
+    }
     const isAlone = (file) => alone.includes(basename(file, '.test.ts'));
     yield* runFiles(files.filter((file) => !isAlone(file)), atOnce);
     yield* runFiles(files.filter(isAlone), 1);
+    await end?.();
   }
   const lines = { tests: total.tests, suites: total.suites, pass: total.passed, fail: total.failed, cancelled: total.cancelled, skipped: total.skipped, todo: total.todo, duration_ms: performance.now() - started };
   for (const [key, value] of Object.entries(lines)) {
     yield { type: 'test:diagnostic', data: { nesting: 0, message: `${key} ${value}`, level: 'info' } };
   }
+}
+
+/** Starts a program that tests rest on. Gives what ends it, or false when it did not start. */
+async function startBeside({ program, variable, unless }) {
+  if (process.env[unless] || process.env[variable]) return undefined;
+  const before = performance.now();
+  const child = spawn(process.execPath, [join(root, program)], { cwd: root, stdio: ['pipe', 'pipe', 'inherit'] });
+  const [told] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
+  if (!(told instanceof Buffer)) return false;
+  console.log(`${program}: ready in ${((performance.now() - before) / 1000).toFixed(1)} s`);
+  process.env[variable] = told.toString();
+  return async () => {
+    delete process.env[variable];
+    const ended = once(child, 'exit');
+    child.stdin.end();
+    await ended;
+  };
 }
 
 async function* runFiles(files, concurrency) {

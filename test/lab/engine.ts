@@ -49,7 +49,8 @@ const LOAD_DEADLINE_MS = 240_000;
 /** Engines of one build that may run at once, each with data of its own. */
 const SLOTS = 6;
 
-function prepared(): Prepared {
+/** What .ci/engine.mjs made ready. */
+export function prepared(): Prepared {
   if (!existsSync(record)) throw new Error('run first: node .ci/with-runtime.mjs --root .ci/engine.mjs');
   return JSON.parse(readFileSync(record, 'utf8')) as Prepared;
 }
@@ -123,7 +124,7 @@ export async function startEngine(machine: Namespace, options: EngineOptions = {
 }
 
 /** Holds a file's lock until it is killed, or we are. Gives undefined when somebody else has it. */
-async function takeLock(file: string): Promise<ChildProcess | undefined> {
+export async function takeLock(file: string): Promise<ChildProcess | undefined> {
   const held = spawn('flock', ['--nonblock', file, 'sh', '-c', 'echo held; read -r _'], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });

@@ -432,7 +432,8 @@ function hookExit(): void {
   }
 }
 
-function execute(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+/** Runs a command to its end. Throws with it and its output unless `mayFail`. */
+export function execute(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const [file, ...rest] = argv;
   return new Promise((resolve, reject) => {
     const child = execFile(
