@@ -9,6 +9,7 @@ const COMPILED = fileURLToPath(new URL('compile-cache', import.meta.url));
 
 // It stays in memory, which only commands that end can afford.
 const [, , command] = process.argv;
-if (command !== 'run' && command !== 'attach' && existsSync(COMPILED)) enableCompileCache(COMPILED);
+if (command !== 'run' && command !== 'attach' && command !== 'injector' && existsSync(COMPILED))
+  enableCompileCache(COMPILED);
 
 await import('./start.ts');

@@ -31,6 +31,7 @@ process.exit(
     stderr: output(process.stderr),
     version: manifest.version,
     loadCommands: async () => (await import('./app.ts')).commands,
+    loadInjector: async () => (await import('./injector/injector.ts')).injector,
     onUncaught: (tell) => {
       process.on('uncaughtException', (error) => process.exit(tell(error)));
     },

@@ -1,8 +1,9 @@
 /** The commands: what the help, completion and the parser know of each. */
-import { SETTINGS } from '../config/settings.ts';
+import { RUN_FLAGS, SETTINGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
 import type { CommandInfo } from './command-info.ts';
 import { CONTAINER_COMMANDS } from './container-commands.ts';
+import { INJECTOR_COMMAND } from './injector-command.ts';
 import { JOB_COMMANDS } from './job-commands.ts';
 import { OPERATOR_COMMANDS } from './operator-commands.ts';
 
@@ -24,6 +25,7 @@ export const COMMAND_NAMES = [
   'connections',
   'attach',
   'reattach',
+  'injector',
   'top',
   'logs',
   'debug',
@@ -34,10 +36,7 @@ export const COMMAND_NAMES = [
 
 export type CommandName = (typeof COMMAND_NAMES)[number];
 
-const allFlags: readonly SettingId[] = [...SETTINGS]
-  .filter(([, row]) => row.flag !== undefined)
-  .map(([id]) => id);
-const hostFlags: readonly SettingId[] = allFlags.filter((id) => SETTINGS.get(id)?.group !== 'Bastion');
+const hostFlags: readonly SettingId[] = RUN_FLAGS.filter((id) => SETTINGS.get(id)?.group !== 'Bastion');
 
 const ROUTING: readonly SettingId[] = ['config', 'bastion', 'rule'];
 
@@ -48,7 +47,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   run: {
     summary: 'forward the traffic of this network namespace through a bastion',
     operands: '',
-    settings: allFlags,
+    settings: RUN_FLAGS,
     json: false,
     about:
       'Takes over the default route of the network namespace it is started in and forwards every TCP ' +
@@ -69,7 +68,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   check: {
     summary: 'validate the configuration and print what is in effect',
     operands: '',
-    settings: allFlags,
+    settings: RUN_FLAGS,
     json: true,
     about:
       'Reads everything that "run" reads, keys, certificates and known_hosts too, and prints each setting ' +
@@ -115,7 +114,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   doctor: {
     summary: 'look at everything that "run" depends on, and say what mends it',
     operands: '',
-    settings: allFlags,
+    settings: RUN_FLAGS,
     switches: [['offline', 'Connect to no bastion.']],
     json: true,
     about:
@@ -170,6 +169,7 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   },
   ...OPERATOR_COMMANDS,
   ...CONTAINER_COMMANDS,
+  injector: INJECTOR_COMMAND,
   help: {
     summary: 'explain a command',
     operands: '[COMMAND]',

@@ -1,5 +1,5 @@
 /** The commands about containers, as the help, completion and the parser know them. */
-import { SETTINGS } from '../config/settings.ts';
+import { RUN_FLAGS } from '../config/settings.ts';
 import type { SettingId } from '../config/settings.ts';
 import type { CommandInfo } from './command-info.ts';
 
@@ -14,9 +14,7 @@ const OF_THE_PROCESS: readonly SettingId[] = [
   'user',
   'seccomp',
 ];
-const attachFlags: readonly SettingId[] = [...SETTINGS]
-  .filter(([id, row]) => row.flag !== undefined && !OF_THE_PROCESS.includes(id))
-  .map(([id]) => id);
+const attachFlags: readonly SettingId[] = RUN_FLAGS.filter((id) => !OF_THE_PROCESS.includes(id));
 
 export const CONTAINER_COMMANDS: Readonly<Record<ContainerCommand, CommandInfo>> = {
   attach: {

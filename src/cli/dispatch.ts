@@ -7,6 +7,7 @@ import { loadConfig, loadHostConfig, loadRouting, placed } from '../config/load.
 import type { JudgedBastion, Loaded } from '../config/load.ts';
 import { loadAllowList } from '../config/allow.ts';
 import type { Config, HostConfig, LogConfig } from '../config/config.ts';
+import type { RunInjector } from './injector.ts';
 import { describeConfig } from '../config/describe.ts';
 import { setting } from '../config/settings.ts';
 import { NetproxyError, ProblemsError } from '../core/errors.ts';
@@ -33,16 +34,21 @@ export interface Shell {
   readonly version: string;
   /** Loaded only by commands that need the parts: the help must not wait for SSH. */
   loadCommands(): Promise<Commands>;
+  /** Loaded by that command alone, which has no use for the other parts. */
+  loadInjector(): Promise<RunInjector>;
   /** What to do, before the process ends, with an exception that nobody caught; gives the exit code. */
   onUncaught(tell: (error: unknown) => number): void;
   /** Begins to listen for the signals that end a command. */
   stopOnSignals(): AbortSignal;
 }
 
+/** What errors are told by. */
+type EarlyLog = Pick<LogConfig, 'level' | 'format'>;
+
 /** Does what the command line says and gives the exit code of the process. Never throws. */
 export async function dispatch(shell: Shell): Promise<number> {
   const args = parseArguments(shell.argv);
-  let log: Pick<LogConfig, 'level' | 'format'> | undefined;
+  let log: EarlyLog | undefined;
   const tell = (error: unknown): number => {
     const effective = log ?? earlyLog(shell, args);
     const { text, exitCode } = report(error, {
@@ -64,7 +70,11 @@ export async function dispatch(shell: Shell): Promise<number> {
   }
 }
 
-async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfig) => void): Promise<number> {
+async function perform(
+  shell: Shell,
+  args: Arguments,
+  loaded: (config: { readonly log: EarlyLog }) => void,
+): Promise<number> {
   const colour = paint(wantsColour(shell.stdout.terminal, shell.environment));
   const { command } = args;
   if (args.version) return print(shell, `netproxy ${shell.version}\n`);
@@ -115,6 +125,10 @@ async function perform(shell: Shell, args: Arguments, loaded: (config: HostConfi
     const loadCommands = (): Promise<Commands> => shell.loadCommands();
     const { operate } = await import('./operate.ts');
     return operate(command as OperatorCommand, { ...asking, stdout, version, loadCommands });
+  }
+  if (command === 'injector') {
+    const { injector } = await import('./injector.ts');
+    return injector(args, shell, loaded);
   }
   const files = new Set<string>();
   const sources = {
@@ -266,7 +280,7 @@ async function prepare(
 }
 
 /** How errors are told before, or when, the configuration cannot be had: by flags and environment alone. */
-function earlyLog({ environment }: Shell, { flags }: Arguments): Pick<LogConfig, 'level' | 'format'> {
+function earlyLog({ environment }: Shell, { flags }: Arguments): EarlyLog {
   const early = <V extends string>(id: 'log.level' | 'log.format', fallback: V): V => {
     const { env, kind } = setting(id);
     const text = flags.get(id)?.[0]?.text ?? (env === undefined ? undefined : environment[env]);

@@ -1,6 +1,6 @@
 /** Of the commands, those that run a command of the user's in a network namespace of its own. */
 import type { SettingId } from '../config/settings.ts';
-import { SETTINGS } from '../config/settings.ts';
+import { RUN_FLAGS } from '../config/settings.ts';
 import { EXIT_EGRESS, EXIT_MISSING, EXIT_UNUSABLE } from '../core/errors.ts';
 import type { CommandInfo, Parameter } from './command-info.ts';
 
@@ -20,9 +20,7 @@ export const SET_ASIDE: Readonly<Partial<Record<SettingId, string>>> = {
   watch: 'the configuration is read once',
 };
 
-const FLAGS: readonly SettingId[] = [...SETTINGS]
-  .filter(([id, row]) => row.flag !== undefined && !(id in SET_ASIDE))
-  .map(([id]) => id);
+const FLAGS: readonly SettingId[] = RUN_FLAGS.filter((id) => !(id in SET_ASIDE));
 
 export const RECORD_FORMATS = ['rules', 'permitopen', 'networkpolicy'] as const;
 export type RecordFormat = (typeof RECORD_FORMATS)[number];

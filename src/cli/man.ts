@@ -1,5 +1,5 @@
 /** The manual page netproxy(1), from the same tables as the help, with the macros of man(7). */
-import { GROUPS, SETTINGS } from '../config/settings.ts';
+import { GROUPS, RUN_FLAGS, SETTINGS } from '../config/settings.ts';
 import type { Setting } from '../config/settings.ts';
 import { COMMAND_NAMES, COMMANDS } from './catalogue.ts';
 import type { CommandName } from './catalogue.ts';
@@ -51,8 +51,10 @@ function commandLines(name: CommandName): string[] {
   if (json) lines.push('.TP', '.B \\-\\-json', 'Print JSON, errors too.');
   if (settings.length > 0) {
     const flags = settings.flatMap((id) => SETTINGS.get(id)?.flag ?? []).map((flag) => `--${flag}`);
-    const all = [...SETTINGS.values()].filter(({ flag }) => flag !== undefined).length;
-    lines.push('.PP', paragraph(flags.length === all ? 'Settings: all.' : `Settings: ${flags.join(', ')}.`));
+    lines.push(
+      '.PP',
+      paragraph(flags.length === RUN_FLAGS.length ? 'Settings: all.' : `Settings: ${flags.join(', ')}.`),
+    );
   }
   for (const [code, meaning] of exits) lines.push('.PP', paragraph(`Exit code ${code}: ${meaning}.`));
   lines.push('.PP', '.EX', ...examples.map(text), '.EE');

@@ -12,6 +12,7 @@ export const GROUPS = [
   'Process',
   'Control',
   'Logging',
+  'Injector',
 ] as const;
 
 export interface Setting<T = unknown> {

@@ -16,6 +16,8 @@ import * as kind from './kind.ts';
 import { dnsRows } from './dns-settings.ts';
 import type { DnsSettingValues } from './dns-settings.ts';
 import { upstreamName } from './rule-kind.ts';
+import { injectorRows } from './injector-settings.ts';
+import type { InjectorSettingValues } from './injector-settings.ts';
 import { controlRows } from './control-settings.ts';
 import type { ControlSettingValues } from './control-settings.ts';
 import { processRows } from './process-settings.ts';
@@ -42,7 +44,8 @@ export interface SettingValues
     TrustSettingValues,
     DnsSettingValues,
     ControlSettingValues,
-    ProcessSettingValues {
+    ProcessSettingValues,
+    InjectorSettingValues {
   config: string;
   bastion: BastionUrl;
   jump: BastionUrl;
@@ -454,11 +457,17 @@ const rows: { readonly [I in SettingId]: Setting<SettingValues[I]> } = {
   },
   ...controlRows,
   ...processRows,
+  ...injectorRows,
 };
 
 export const SETTINGS: ReadonlyMap<SettingId, Setting> = new Map(
   Object.entries(rows) as readonly [SettingId, Setting][],
 );
+
+/** What a run can be told by flags, in order. */
+export const RUN_FLAGS: readonly SettingId[] = [...SETTINGS]
+  .filter(([, { flag, group }]) => flag !== undefined && group !== 'Injector')
+  .map(([id]) => id);
 
 /** The setting with this id. */
 export function setting<I extends SettingId>(id: I): Setting<SettingValues[I]> {

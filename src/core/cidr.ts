@@ -13,7 +13,7 @@ export interface Cidr {
 }
 
 /** Bits in an address. */
-const BITS = { 4: 32, 6: 128 } as const;
+export const BITS = { 4: 32, 6: 128 } as const;
 
 /** Reads `address` or `address/prefix`; undefined when it is neither. Zones (`%eth0`) are neither. */
 export function parseCidr(text: string): Cidr | undefined {
@@ -48,7 +48,8 @@ export function addressAt({ family, network }: Cidr, offset: number): string {
   return addressFromBits(addressBits(first, family) + BigInt(offset), family);
 }
 
-function addressBits(address: string, family: Family): bigint {
+/** An address as a number. */
+export function addressBits(address: string, family: Family): bigint {
   if (family === 4) return address.split('.').reduce((bits, byte) => (bits << 8n) | BigInt(byte), 0n);
   // inet_ntop writes the last 32 bits of mapped and compatible addresses as IPv4.
   const dotted = /(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
@@ -65,7 +66,8 @@ function addressBits(address: string, family: Family): bigint {
   return [...head, ...zeros, ...tail].reduce((bits, group) => (bits << 16n) | BigInt(`0x${group}`), 0n);
 }
 
-function addressFromBits(bits: bigint, family: Family): string {
+/** The address that is this number. */
+export function addressFromBits(bits: bigint, family: Family): string {
   if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (bits >> shift) & 0xffn).join('.');
   const groups = Array.from({ length: 8 }, (_, index) =>
     ((bits >> BigInt(112 - 16 * index)) & 0xffffn).toString(16),

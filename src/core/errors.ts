@@ -86,7 +86,14 @@ export type ErrorCode =
   | 'DOCKER_FAILED'
   | 'CONTAINER_UNKNOWN'
   | 'CONTAINER_UNSUITABLE'
-  | 'REATTACH_FAILED';
+  | 'REATTACH_FAILED'
+  | 'PROFILE_INVALID'
+  | 'LISTEN_FAILED'
+  | 'TLS_INVALID'
+  | 'WEBHOOK_MISSING'
+  | 'KUBERNETES_UNREACHABLE'
+  | 'KUBERNETES_REFUSED'
+  | 'KUBERNETES_FAILED';
 
 export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   USAGE_INVALID: {
@@ -388,6 +395,46 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     exit: EXIT_FAILURE,
     meaning: 'A container could not be repaired, and putting it back as it was failed as well.',
     hint: '"docker ps -a" shows what is there: the old container ends in ".old-" and a number, the new one in ".new-".',
+  },
+  PROFILE_INVALID: {
+    exit: EXIT_USAGE,
+    meaning:
+      'A profile of the injector cannot be read, or is not what a pod may get; every problem found is listed, with its place.',
+    hint: 'Correct each listed place; the chart writes these files, so look at its values first.',
+  },
+  LISTEN_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning: 'The injector cannot listen at an address and port.',
+    hint: 'Another process may have the port, or the address is of no interface: check --listen and --status-listen.',
+  },
+  TLS_INVALID: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The certificate and key that the injector is to serve cannot be read, do not belong together, or are over.',
+    hint: 'Check what fills the Secret that is mounted at --tls-folder, such as the Certificate of cert-manager.',
+  },
+  WEBHOOK_MISSING: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The MutatingWebhookConfiguration that --webhook names is not there, lacks the webhook of netproxy, or trusts nobody.',
+    hint: 'Check --webhook, and that the chart is installed whole; without the configuration no pod is injected.',
+  },
+  KUBERNETES_UNREACHABLE: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The API server of the cluster could not be asked, or there is no service account to ask it with.',
+    hint: 'Check that a NetworkPolicy lets the injector reach the API server, and that the token of its service account is mounted.',
+  },
+  KUBERNETES_REFUSED: {
+    exit: EXIT_FAILURE,
+    meaning: 'The API server does not let the service account of the injector do this.',
+    hint: 'Check the Role and ClusterRole of the chart; docs/injector.md lists what the injector may do.',
+  },
+  KUBERNETES_FAILED: {
+    exit: EXIT_FAILURE,
+    meaning:
+      'The API server did not do what was asked of it, or does not know what was asked for; the message has its own words.',
+    hint: 'It is tried again; if it stays, the message says what is missing.',
   },
   IP_COMMAND_FAILED: {
     exit: EXIT_FAILURE,

@@ -8,6 +8,7 @@ const MIB = 1024 * KIB;
 const SECOND_MS = 1000;
 
 export * from './container-limits.ts';
+export * from './injector-limits.ts';
 export * from './job-limits.ts';
 export * from './ssh-limits.ts';
 

@@ -7,7 +7,9 @@ import { LABELS } from '../../src/config/labels.ts';
 import { GROUPS, SETTINGS } from '../../src/config/settings.ts';
 import type { Setting } from '../../src/config/settings.ts';
 import { METRICS } from '../../src/control/metrics/table.ts';
+import type { MetricRow } from '../../src/core/exposition.ts';
 import { ERRORS } from '../../src/core/errors.ts';
+import { INJECTOR_METRICS } from '../../src/injector/metrics.ts';
 import { repository } from './repository.ts';
 
 const BEGIN = '<!-- table: begin; written by test/house/documents.ts -->';
@@ -23,7 +25,8 @@ export interface Document {
 export const DOCUMENTS: readonly Document[] = [
   { path: 'docs/errors.md', render: renderErrors },
   { path: 'docs/configuration.md', render: renderSettings },
-  { path: 'docs/metrics.md', render: renderMetrics },
+  { path: 'docs/metrics.md', render: () => renderMetrics(METRICS) },
+  { path: 'docs/injector.md', render: () => renderMetrics(INJECTOR_METRICS) },
   { path: 'docs/docker-attach.md', render: renderLabels },
 ];
 
@@ -34,8 +37,8 @@ function renderErrors(): string {
     .join('\n');
 }
 
-function renderMetrics(): string {
-  const rows = Object.entries(METRICS).map(([name, { type, labels, help }]) => {
+function renderMetrics(table: Readonly<Record<string, MetricRow>>): string {
+  const rows = Object.entries(table).map(([name, { type, labels, help }]) => {
     const named = labels.map((label) => `\`${label}\``).join(', ');
     return `| \`${name}\` | ${type} | ${named} | ${help} |`;
   });

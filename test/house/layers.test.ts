@@ -28,7 +28,10 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
     why: 'the part of the composition that is about one command in a namespace of its own',
   },
   containers: { may: ['core'], why: parts },
-  kubernetes: { may: ['core'], why: parts },
+  injector: {
+    may: ['core', 'config'],
+    why: 'its profiles are files that are read, watched and told of as those of the configuration are',
+  },
   forward: {
     may: ['core', 'policy'],
     why: 'it joins a flow and a dialer, and must not know which engine or upstream they are',
@@ -72,14 +75,13 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
       'relay',
       'owner',
       'containers',
-      'kubernetes',
       'forward',
       'control',
       'cli',
     ],
     why: 'the composition root knows every part, and no part knows it',
   },
-  'start.ts': { may: ['core', 'cli', 'app.ts'], why: 'the process shell only hands over' },
+  'start.ts': { may: ['core', 'cli', 'app.ts', 'injector'], why: 'the process shell only hands over' },
   'main.ts': {
     may: ['start.ts'],
     why: 'whatever it imported would be compiled before it can say from where',

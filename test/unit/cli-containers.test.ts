@@ -38,6 +38,7 @@ async function cli(
       },
       ...commands,
     }),
+    loadInjector: async () => assert.fail('not expected'),
     onUncaught: () => {},
     stopOnSignals: () => AbortSignal.abort('SIGINT'),
   });

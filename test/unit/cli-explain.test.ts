@@ -52,6 +52,7 @@ async function cli(...argv: string[]): Promise<{ code: number; out: string; err:
         ...{ reattach: none, containers: none },
       };
     },
+    loadInjector: async () => assert.fail('not expected'),
     onUncaught: () => {},
     stopOnSignals: () => new AbortController().signal,
   });

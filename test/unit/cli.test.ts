@@ -74,6 +74,7 @@ async function cli(
       containers: async () => unexpected(),
       ...options.commands,
     }),
+    loadInjector: async () => assert.fail('not expected'),
     onUncaught: (tell) => {
       options.uncaught?.(tell);
     },
@@ -175,9 +176,12 @@ describe('the command line', () => {
     }
   });
 
-  test('lists every flag with its variable and default in the help of run', () => {
-    const help = commandHelp('run', paint(false)).replaceAll(/\s+/g, ' ');
+  test('lists every flag with its variable and default in the help of run, or of the injector', () => {
+    const [run, injector] = (['run', 'injector'] as const).map((name) =>
+      commandHelp(name, paint(false)).replaceAll(/\s+/g, ' '),
+    );
     for (const row of SETTINGS.values()) {
+      const help = row.group === 'Injector' ? injector! : run!;
       if (row.flag === undefined) continue;
       assert.ok(help.includes(`--${row.flag} ${row.kind.placeholder} ${row.description}`), row.flag);
       if (row.default !== undefined) assert.ok(help.includes(`Default: ${row.default}.`));

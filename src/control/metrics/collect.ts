@@ -1,7 +1,7 @@
 /** What the parts tell, as values of the metrics of table.ts. */
 import type { FlowTable } from '../../core/flow-table.ts';
 import type { Health } from '../health.ts';
-import type { Labels, Sample } from './table.ts';
+import type { Labels, Sample } from '../../core/exposition.ts';
 import { Tally } from './tally.ts';
 
 /** Counters of the parts, under the names that they have in the state that SIGUSR2 has logged. */

@@ -8,8 +8,8 @@ import type { EndedFlow } from '../../core/flow-table.ts';
 import { LOOP_DELAY_SAMPLE_MS } from '../../core/limits.ts';
 import { carrierOf, collect, countBytes } from './collect.ts';
 import type { Collected } from './collect.ts';
-import { openExposition } from './exposition.ts';
-import type { Exposition } from './exposition.ts';
+import { openExposition } from '../../core/exposition.ts';
+import type { Exposition } from '../../core/exposition.ts';
 import { METRICS, OPEN_BUCKETS } from './table.ts';
 import { Tally } from './tally.ts';
 

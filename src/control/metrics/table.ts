@@ -1,19 +1,12 @@
 /** Every metric, from which docs/metrics.md and what `/metrics` answers follow. Names are stable once released. */
 
-export interface MetricRow {
-  readonly type: 'counter' | 'gauge' | 'histogram';
-  readonly labels: readonly string[];
-  readonly help: string;
-}
+import { counter, gauge, histogram } from '../../core/exposition.ts';
+import type { MetricRow } from '../../core/exposition.ts';
 
 /** Seconds: a connect by a bastion next door, and one that waits for a bastion to come back. */
 export const OPEN_BUCKETS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
-
-const gauge = (help: string, ...labels: string[]): MetricRow => ({ type: 'gauge', labels, help });
-const counter = (help: string, ...labels: string[]): MetricRow => ({ type: 'counter', labels, help });
-const histogram = (help: string, ...labels: string[]): MetricRow => ({ type: 'histogram', labels, help });
 
 const SINCE = 'Observed from the first scrape on.';
 
@@ -99,11 +92,3 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   process_cpu_seconds_total: counter('Processor time, of user and system.'),
   process_start_time_seconds: gauge('Start of the process, in seconds since 1970.'),
 };
-
-export type Labels = Readonly<Record<string, string>>;
-
-/** One value of a metric. */
-export interface Sample {
-  readonly labels: Labels;
-  readonly value: number;
-}

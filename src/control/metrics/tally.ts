@@ -1,5 +1,5 @@
 import { METRIC_SERIES_MAX } from '../../core/limits.ts';
-import type { Labels, Sample } from './table.ts';
+import type { Labels, Sample } from '../../core/exposition.ts';
 
 /** Stands for every value of a label for which there is no more room. */
 export const OTHER = 'other';
