@@ -58,7 +58,7 @@ describe('the commands of the README', () => {
         return;
       }
       if (/^(helm|kubectl) /.test(line)) {
-        // test/kubernetes/chart.test.ts runs them.
+        // test/kubernetes/release.test.ts runs them.
         const [, chart] = /^helm install \S+ (\S+)/.exec(line) ?? [];
         if (chart !== undefined) assert.ok(existsSync(new URL(`${chart}/Chart.yaml`, repository)), line);
         return;

@@ -121,7 +121,7 @@ the call asks the cluster for what is not given, and fails where that is told no
 {{- define "netproxy.local" -}}
 {{- $context := .context -}}
 {{- $cluster := $context.Values.cluster -}}
-{{- $ranges := $cluster.cidrs -}}
+{{- $ranges := default list $cluster.cidrs -}}
 {{- if and .found (not $ranges) -}}
 {{- $services := list -}}
 {{- $pods := list -}}
