@@ -193,7 +193,7 @@ async function forward(
   const directUdp = new DirectUdp(means);
   const directPing = new DirectPing({ ...means, log, now, otherwise: (request) => ping.accept(request) });
   const udp = new UdpForwarder({ policy, carriers: { dns, relay, direct: directUdp }, flows, now });
-  const pings = new PingForwarder({ policy, relay, direct: directPing, probe: ping, log });
+  const pings = new PingForwarder({ policy, relay, direct: directPing, probe: ping, log, flows, now });
   const device = openTun(place.data, config.tun.name);
   const lost = Promise.withResolvers<never>();
   const engine = new Engine(native, device, config.tun.mtu, {
@@ -320,6 +320,7 @@ async function forward(
     await operations.close();
     engine.abortAll();
     udp.close();
+    pings.close();
     directPing.close();
     relay.close();
     await dns.close();

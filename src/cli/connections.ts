@@ -95,18 +95,24 @@ export function cellsOf(connection: Connection): string[] {
   const { id, state, protocol, to, name, uid, process, verdict, bastion, rule } = connection;
   const owner = [process, uid === undefined ? undefined : `uid ${uid}`].filter((part) => part !== undefined);
   const via = bastion === undefined || bastion === verdict ? verdict : `${verdict}: ${bastion}`;
-  const port = /:(\d+)$/.exec(to)?.[1] ?? '';
   return [
     String(id),
     state,
     plain(owner.join(' ') || '-'),
-    plain(`${protocol === 'udp' ? 'udp ' : ''}${name === undefined ? to : `${name}:${port}`}`),
+    plain(targetText(protocol, name, to)),
     plain(via),
     plain(rule),
     ageText(connection.ageSeconds),
     bytesText(connection.bytesOut),
     bytesText(connection.bytesIn),
   ];
+}
+
+/** Pings have no port. */
+function targetText(protocol: Connection['protocol'], name: string | undefined, to: string): string {
+  const [, address = to, port = ''] = /^(.*):(\d+)$/.exec(to) ?? [];
+  if (protocol === 'icmp') return `ping ${name ?? address}`;
+  return `${protocol === 'udp' ? 'udp ' : ''}${name ?? address}:${port}`;
 }
 
 function connectionsText({ total, connections: list }: Connections, columns: number | undefined): string {

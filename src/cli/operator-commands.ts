@@ -73,7 +73,7 @@ export const OPERATOR_COMMANDS: Readonly<Record<OperatorCommand, CommandInfo>> =
     json: false,
     about:
       'Looks every second. Keys: q quits; s sorts by rate, bytes, age, target, bastion or owner, r reverses that; the ' +
-      'arrows (or j and k) and the page keys select a connection, and x, then y, ends it; p pauses.',
+      'arrows (or j and k) and the page keys select a connection, and x, then y, ends it; p pauses. Ctrl-Z gives the terminal to the shell, until fg.',
     examples: ['netproxy top', 'docker exec -it netproxy netproxy top'],
     exits: [[0, 'it was quit']],
   },

@@ -1,6 +1,7 @@
 /** The terminal as a screen of its own, which is given back as it was, whatever ends the process. */
 import { constants } from 'node:os';
 import { NetproxyError } from '../core/errors.ts';
+import { SUSPEND_LOOK_MS } from '../core/limits.ts';
 
 /** The other screen of the terminal, without a cursor; and back (xterm's control sequences, 1049 and 25). */
 const ENTER = '\u001b[?1049h\u001b[?25l';
@@ -38,7 +39,10 @@ export function openScreen(events: ScreenEvents): Screen {
     throw new NetproxyError('TERMINAL_MISSING', `${which} is not a terminal`);
   }
   let open = true;
+  /** The terminal is somebody else's for a while. */
+  let away = false;
   const enter = (): void => {
+    away = false;
     stdin.setRawMode(true);
     stdin.resume();
     stdout.write(ENTER);
@@ -49,31 +53,43 @@ export function openScreen(events: ScreenEvents): Screen {
     stdin.pause();
   };
   const resumed = (): void => {
+    clearTimeout(look);
+    // Whoever had it meanwhile may have put it in any mode.
     enter();
+    process.off('SIGTSTP', suspend).on('SIGTSTP', suspend);
     events.resized();
+  };
+  let look: NodeJS.Timeout | undefined;
+  const suspend = (): void => {
+    away = true;
+    leave();
+    // Without a listener it stops us.
+    process.off('SIGTSTP', suspend);
+    process.kill(process.pid, 'SIGTSTP');
+    // The kernel ignores it where there is no shell to continue us, as in "docker exec" (setpgid(2), orphaned).
+    look = setTimeout(resumed, SUSPEND_LOOK_MS);
   };
   const read = (text: string): void => {
     for (const [key] of text.matchAll(KEY)) {
       if (!open) return;
-      if (key === SUSPEND) {
-        leave();
-        process.kill(process.pid, 'SIGTSTP');
-      } else events.key(key);
+      if (key === SUSPEND) suspend();
+      else events.key(key);
     }
   };
   const resized = (): void => events.resized();
   const close = (): void => {
     if (!open) return;
     open = false;
-    leave();
+    clearTimeout(look);
+    if (!away) leave();
     stdin.off('data', read);
     stdout.off('resize', resized);
-    process.off('SIGCONT', resumed).off('exit', close).off('SIGHUP', hungUp);
+    process.off('SIGCONT', resumed).off('SIGTSTP', suspend).off('exit', close).off('SIGHUP', hungUp);
   };
   const hungUp = (): void => process.exit(128 + constants.signals.SIGHUP);
   stdin.setEncoding('utf8').on('data', read);
   stdout.on('resize', resized);
-  process.on('SIGCONT', resumed).on('exit', close).on('SIGHUP', hungUp);
+  process.on('SIGCONT', resumed).on('SIGTSTP', suspend).on('exit', close).on('SIGHUP', hungUp);
   enter();
   return {
     get columns() {
@@ -84,7 +100,7 @@ export function openScreen(events: ScreenEvents): Screen {
     },
     draw: (lines) => {
       const shown = lines.slice(0, stdout.rows).map((line) => `${line}${ERASE_REST_OF_LINE}`);
-      if (open) stdout.write(`${HOME}${shown.join('\r\n')}${ERASE_BELOW}`);
+      if (open && !away) stdout.write(`${HOME}${shown.join('\r\n')}${ERASE_BELOW}`);
     },
     close,
   };

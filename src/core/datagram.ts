@@ -64,6 +64,8 @@ export interface DatagramCarrier {
 }
 
 export interface DatagramReceiver {
+  /** The bastion that carries them now, if one does and it is known. */
+  readonly bastion?: string | undefined;
   /** `datagram.payload` may be kept: it is the receiver's. */
   accept(datagram: UdpDatagram): void;
   /** The flow is over: idle for too long, or more flows than there is room for. */

@@ -83,7 +83,7 @@ const NOTHING: FlowTableOptions = {
 
 const SECOND_MS = 1000;
 
-/** Holds no more flows than the engine and the table of UDP flows do, which bound it. */
+/** Holds no more flows than the engine and the tables of UDP and pings do, which bound it. */
 export class FlowTable {
   readonly #options: FlowTableOptions;
   readonly #entries = new Map<number, FlowEntry>();

@@ -182,6 +182,11 @@ export const PING_VERDICT_MS: number = 5 * SECOND_MS;
 export const PING_HOSTS_MAX = 256;
 export const PING_WAITING_MAX = 64;
 
+/** Pings that are shown as flows, each of one socket to one host, and milliseconds without a request after which one
+ * is over. What is beyond is answered, and not shown. */
+export const PING_FLOWS_MAX = 256;
+export const PING_FLOW_IDLE_MS: number = 30 * SECOND_MS;
+
 /** Milliseconds that a nameserver may take for a bastion's name before the next one is asked as well, and how
  * often each is asked: with the three of resolv.conf(5) at most 9 s, where getaddrinfo(3) takes 30. */
 export const OWN_DNS_TRY_MS = 1500;

@@ -11,6 +11,9 @@ export const FLOW_OWNER_LOOKUPS = 200;
 export const FLOWS_LISTED = 1000;
 export const WATCH_INTERVAL_MS: number = 1 * SECOND_MS;
 
+/** Milliseconds after a signal that is to stop "top", at which it looks whether it goes on all the same. */
+export const SUSPEND_LOOK_MS = 100;
+
 /** Connections that "top" asks for, those that have carried most. */
 export const TOP_CONNECTIONS = 2000;
 

@@ -119,12 +119,12 @@ const WORDS = {
 class Conversation implements UdpFlow, LiveFlow {
   readonly tuple: FlowTuple;
   readonly decision: FlowDecision;
-  readonly bastion = undefined;
   readonly openMs = undefined;
   readonly sent: Traffic = { datagrams: 0, bytes: 0 };
   readonly received: Traffic = { datagrams: 0, bytes: 0 };
   readonly #receiver: DatagramReceiver | undefined;
   #latest: UdpDatagram;
+  #bastion: string | undefined;
   #usedAt = 0;
   /** Ends its entry in the table of all flows, where it has one. */
   #told: ((result: FlowResult, message: string) => void) | undefined;
@@ -146,6 +146,12 @@ class Conversation implements UdpFlow, LiveFlow {
 
   get state(): LiveFlow['state'] {
     return this.received.datagrams > 0 ? 'open' : 'opening';
+  }
+
+  /** The last one is known also when it is gone. */
+  get bastion(): string | undefined {
+    this.#bastion = this.#receiver?.bastion ?? this.#bastion;
+    return this.#bastion;
   }
 
   get bytesOut(): number {
@@ -184,6 +190,8 @@ class Conversation implements UdpFlow, LiveFlow {
   }
 
   send(payload: Uint8Array): void {
+    // Whoever answers is there.
+    if (this.received.datagrams === 0) this.#bastion = this.#receiver?.bastion;
     this.received.datagrams++;
     this.received.bytes += payload.length;
     this.#latest.answer(payload);

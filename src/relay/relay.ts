@@ -119,7 +119,11 @@ export class Relay implements RunEvents {
   open(udp: UdpFlow): DatagramReceiver {
     const flow = new UdpRelayFlow(this.#nextId(), udp);
     this.#flows.set(flow.id, flow);
+    const bastion = (): string | undefined => this.#run?.bastion;
     return {
+      get bastion() {
+        return bastion();
+      },
       accept: ({ payload, whole }) => this.#send(flow, payload, whole ? FLAG_WHOLE : 0),
       closed: () => this.#forget(flow),
     };

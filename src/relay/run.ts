@@ -57,6 +57,11 @@ export class Run implements ByteSource, ByteSink {
     return this.#up;
   }
 
+  /** The bastion that it runs on, once it does. */
+  get bastion(): string | undefined {
+    return this.#channel?.bastion;
+  }
+
   /** There is something to send. */
   wake(): void {
     this.#channel?.sourceReady();

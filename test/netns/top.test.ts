@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { LAB, waitFor } from '../lab/namespaces.ts';
@@ -24,9 +25,34 @@ class Terminal {
 
   constructor(rows: number, columns: number, ...command: readonly string[]) {
     const script = join(import.meta.dirname, '../lab/terminal.py');
-    const argv = ['python3', script, String(rows), String(columns), process.execPath, main, ...command];
+    const argv = ['python3', script, String(rows), String(columns), ...command];
     this.#child = world.lab.app.spawn(argv, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.shown += text));
+  }
+
+  /** `netproxy top` and nothing else. */
+  static top(rows: number, columns: number, ...flags: readonly string[]): Terminal {
+    return new Terminal(rows, columns, process.execPath, main, 'top', ...flags);
+  }
+
+  /** Process number of `netproxy top`, which may be a child of the command's. */
+  get pid(): number {
+    const stat = (pid: string): string[] => {
+      const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+      return text.slice(text.lastIndexOf(')') + 2).split(' ');
+    };
+    const family = [String(this.#child.pid)];
+    for (const pid of family) {
+      for (const name of readdirSync('/proc').filter((each) => /^\d+$/.test(each))) {
+        // It may have ended meanwhile.
+        if (existsSync(`/proc/${name}/stat`) && stat(name)[1] === pid) family.push(name);
+      }
+    }
+    const found = family.find((pid) =>
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`${process.execPath}\0${main}\0top`),
+    );
+    assert.ok(found !== undefined, 'top runs');
+    return Number(found);
   }
 
   order(order: object): void {
@@ -52,7 +78,7 @@ class Terminal {
 
 test('it shows a connection and its rates, follows the size, ends the connection, and quits', async () => {
   const kept = world.client<{ code: string }>('keep', LAB.target.v4, PORTS.echo, 20);
-  const terminal = new Terminal(24, 120, 'top');
+  const terminal = Terminal.top(24, 120);
   await terminal.until(
     'the connection',
     new RegExp(`main +ready[^]*open +uid 0 +${LAB.target.v4}:${PORTS.echo} .* kB +\\d.* kB`),
@@ -78,7 +104,7 @@ test('it shows a connection and its rates, follows the size, ends the connection
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   test(`the terminal is given back at ${signal}`, async () => {
-    const terminal = new Terminal(24, 80, 'top');
+    const terminal = Terminal.top(24, 80);
     await terminal.until('the screen', /BASTION/);
     const number = constants.signals[signal];
     terminal.order({ signal: number });
@@ -86,8 +112,55 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   });
 }
 
+/** A shell with job control, which says how the terminal was given to it, and goes on with a line. */
+const SHELL = `set -m
+"$@"
+echo "stopped with $?: $(stty -a | grep -ow -e '-\\?icanon' -e '-\\?echo' | tr '\\n' ' ')"
+read -r line
+fg > /dev/null
+echo "ended with $?"`;
+
+for (const how of ['Ctrl-Z', 'SIGTSTP'] as const) {
+  test(`${how} gives the terminal to the shell, and "fg" draws all again`, async () => {
+    const terminal = new Terminal(24, 80, 'bash', '-c', SHELL, 'bash', process.execPath, main, 'top');
+    await terminal.until('the screen', /BASTION/);
+    if (how === 'Ctrl-Z') terminal.order({ send: '\u001a' });
+    else process.kill(terminal.pid, 'SIGTSTP');
+    await waitFor('the shell', () => /stopped with 148: icanon echo /.test(terminal.shown), 20_000);
+    const left = terminal.shown.lastIndexOf('\u001b[?25h\u001b[?1049l');
+    assert.ok(
+      left !== -1 && left < terminal.shown.indexOf('stopped with'),
+      'the other screen was left first',
+    );
+    const before_ = terminal.shown.length;
+    terminal.order({ send: '\n' });
+    await waitFor(
+      'the screen again',
+      () => /\[\?1049h[^]*BASTION/.test(terminal.shown.slice(before_)),
+      20_000,
+    );
+    terminal.order({ send: 'q' });
+    assert.deepEqual(await terminal.left(), { code: 0, restored: true });
+    assert.match(terminal.shown, /ended with 0/);
+  });
+}
+
+test('where no shell would ever continue it, Ctrl-Z stops nothing', async () => {
+  const terminal = Terminal.top(24, 80);
+  await terminal.until('the screen', /BASTION/);
+  const before_ = terminal.shown.length;
+  terminal.order({ send: '\u001a' });
+  await waitFor(
+    'the screen again',
+    () => /\[\?1049l[^]*\[\?1049h[^]*BASTION/.test(terminal.shown.slice(before_)),
+    20_000,
+  );
+  terminal.order({ send: 'q' });
+  assert.deepEqual(await terminal.left(), { code: 0, restored: true });
+});
+
 test('without netproxy, and without a terminal, it says so and leaves nothing behind', async () => {
-  const terminal = new Terminal(24, 80, 'top', '--control-socket', '/nowhere/x.sock');
+  const terminal = Terminal.top(24, 80, '--control-socket', '/nowhere/x.sock');
   assert.deepEqual(await terminal.left(), { code: 1, restored: true });
   assert.match(terminal.shown, /NOT_RUNNING/);
   await assert.rejects(world.command('top'), /TERMINAL_MISSING[^]*docker exec -it/);

@@ -197,6 +197,17 @@ except OSError as e: print(e.errno, time.time() - began > 2.5)`;
   });
 }
 
+test('a ping is listed as a flow, with its rule and its bytes', async () => {
+  await ping(HOST.relay.v4, '-c2', '-i0.3', '-s100');
+  const { connections } = JSON.parse(await world.command('connections', '--json')) as {
+    connections: { protocol: string; to: string; verdict: string; bytesOut: number; bytesIn: number }[];
+  };
+  const found = connections.findLast(
+    ({ protocol, to }) => protocol === 'icmp' && to.startsWith(HOST.relay.v4),
+  );
+  assert.deepEqual([found?.verdict, found?.bytesOut, found?.bytesIn], ['main', 200, 200]);
+});
+
 test('the log names the rule of a ping', () => {
   const lines = netproxy.stderr.split('\n').filter((line) => line.includes('"protocol":"icmp"'));
   const told = JSON.parse(lines.find((line) => line.includes(HOST.reject.v4))!) as Record<string, unknown>;

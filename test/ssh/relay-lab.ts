@@ -114,6 +114,10 @@ export class AppFlow implements UdpFlow {
     this.#receiver.closed();
   }
 
+  get bastion(): string | undefined {
+    return this.#receiver.bastion;
+  }
+
   send(payload: Uint8Array): void {
     this.received.datagrams++;
     this.got.push(Buffer.from(payload));

@@ -125,12 +125,15 @@ test('in a group, the relay runs on the bastion in use, and on the other one whe
   const { relay, log } = relayBy(both);
   const far = await udpServer();
   const flow = new AppFlow(relay, far);
+  assert.equal(flow.bastion, undefined);
   await flow.echo('by the first');
+  assert.equal(flow.bastion, 'bastion0');
   await programs(servers[0], 1);
   await programs(servers[1], 0);
   await servers[0].halt();
   await waitFor('the other relay', () => relay.counters.starts === 2);
   await flow.echo('by the second');
+  assert.equal(flow.bastion, 'bastion1');
   assert.deepEqual(flow.refusals, [], log.lines.join('\n'));
   await gone(servers[0]);
   await programs(servers[1], 1);
@@ -146,6 +149,7 @@ test('in a group, a bastion that runs no commands leaves the relay to another on
   const far = await udpServer();
   const flow = new AppFlow(relay, far);
   await flow.echo('by the second');
+  assert.equal(flow.bastion, 'bastion1');
   assert.deepEqual(flow.refusals, []);
   await programs(servers[1], 1);
   relay.stop();

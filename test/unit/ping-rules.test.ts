@@ -1,8 +1,16 @@
 /** Where a ping goes by the rules. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import type { EchoRequest } from '../../src/core/datagram.ts';
-import { ECHO_WAIT_MS, ECHOES_WAITING_MAX } from '../../src/core/limits.ts';
+import { FlowTable } from '../../src/core/flow-table.ts';
+import type { EndedFlow } from '../../src/core/flow-table.ts';
+import {
+  ECHO_WAIT_MS,
+  ECHOES_WAITING_MAX,
+  PING_FLOW_IDLE_MS,
+  PING_FLOWS_MAX,
+  UDP_SWEEP_MS,
+} from '../../src/core/limits.ts';
 import { WaitingEchoes } from '../../src/core/waiting-echoes.ts';
 import { PingForwarder } from '../../src/forward/pings.ts';
 import { kernelRules } from '../../src/policy/kernel.ts';
@@ -50,7 +58,7 @@ function fate(rules: readonly Rule[], destination = '192.0.2.1'): string {
     relay: { ping: (_request, upstream) => void ways.push(`relay ${upstream}`) },
     direct: { accept: () => void ways.push('direct') },
     probe: { accept: (_request, upstream) => void ways.push(`probe ${upstream}`) },
-    log,
+    ...{ log, flows: new FlowTable(), now: () => 0 },
   });
   const request = ping(destination);
   forwarder.accept(request);
@@ -94,6 +102,88 @@ test('a rule for pings leads nothing else into the TUN, and is not taken for one
   assert.deepEqual(shadowedRules(rulesOf({ via: 'drop' }, { protocol: 'icmp', via: 'relay' })), [
     { index: 1, by: [0] },
   ]);
+});
+
+/** Pings by a forwarder whose way answers each at once. */
+function shown(rules: () => readonly Rule[] = () => []): {
+  forwarder: PingForwarder;
+  flows: FlowTable;
+  ended: EndedFlow[];
+  clock: { now: number };
+} {
+  const ended: EndedFlow[] = [];
+  const clock = { now: 0 };
+  const now = (): number => clock.now;
+  const flows = new FlowTable({
+    ...{ now, nameOf: () => undefined, ownerOf: () => undefined },
+    ended: (flow) => void ended.push(flow),
+  });
+  const answer = (request: EchoRequest): void => request.answer(Buffer.from('pong'));
+  const forwarder = new PingForwarder({
+    policy: { decide: (flow) => rulesPolicy(rules(), 'last').decide(flow) },
+    ...{ relay: { ping: answer }, direct: { accept: answer }, probe: { accept: answer } },
+    ...{ log, flows, now },
+  });
+  return { forwarder, flows, ended, clock };
+}
+
+test('pings of one socket to one host are a flow, with bytes both ways, until none comes', () => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  try {
+    const { forwarder, flows, ended, clock } = shown();
+    const first = ping('192.0.2.1');
+    forwarder.accept(first);
+    clock.now = PING_FLOW_IDLE_MS - 1;
+    forwarder.accept(ping('192.0.2.1'));
+    forwarder.accept(ping('192.0.2.2'));
+    assert.deepEqual(first.told, ['answer pong']);
+    const entries = [...flows.entries()];
+    assert.deepEqual(
+      entries.map(({ flow }) => [flow.tuple.destination.address, flow.state, flow.bytesOut, flow.bytesIn]),
+      [
+        ['192.0.2.1', 'open', 12, 8],
+        ['192.0.2.2', 'open', 6, 4],
+      ],
+    );
+    entries[1]!.flow.kill();
+    clock.now = PING_FLOW_IDLE_MS;
+    mock.timers.tick(UDP_SWEEP_MS);
+    assert.equal(flows.size, 1, 'it was used a moment ago');
+    clock.now = 2 * PING_FLOW_IDLE_MS;
+    mock.timers.tick(UDP_SWEEP_MS);
+    assert.deepEqual(
+      ended.map(({ result, flow }) => [result, flow.tuple.protocol, flow.bytesIn]),
+      [
+        ['killed', 'icmp', 4],
+        ['idle', 'icmp', 8],
+      ],
+    );
+    forwarder.close();
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test('flows of pings are bounded, follow the rules, and none stands for a ping that is refused', () => {
+  let via = 'main';
+  const { forwarder, flows, ended } = shown(() => rulesOf({ protocol: 'icmp', via }));
+  for (let at = 0; at <= PING_FLOWS_MAX; at++) {
+    const request = ping(`192.0.${at >> 8}.${at & 255}`);
+    forwarder.accept(request);
+    assert.deepEqual(request.told, ['answer pong']);
+  }
+  assert.equal(flows.size, PING_FLOWS_MAX);
+  via = 'direct';
+  forwarder.accept(ping('192.0.0.1'));
+  assert.deepEqual(
+    [flows.size, ended.length, [...flows.entries()].at(-1)?.flow.decision.kind],
+    [PING_FLOWS_MAX, 1, 'direct'],
+  );
+  via = 'reject';
+  forwarder.accept(ping('203.0.113.1'));
+  forwarder.close();
+  assert.equal(flows.size, 0);
+  assert.ok(ended.slice(1).every(({ result }) => result === 'aborted'));
 });
 
 test('pings that wait are bounded, answered once, and given up after a while', () => {

@@ -121,3 +121,34 @@ test('an idle flow is forgotten, an unanswered one sooner', () => {
     mock.timers.reset();
   }
 });
+
+test('a flow shows the bastion that carries it, and the last one when that is gone', () => {
+  const flows = new FlowTable();
+  let bastion: string | undefined;
+  const carrier: DatagramCarrier = {
+    open: () => ({
+      get bastion() {
+        return bastion;
+      },
+      accept() {},
+      closed() {},
+    }),
+  };
+  const policy = {
+    decide: (): Verdict => ({
+      ...{ kind: 'relay', upstream: 'group', why: '' },
+      rule: { text: 'via relay', where: 'x:1' },
+    }),
+  };
+  const udp = new UdpForwarder({ policy, carriers: { relay: carrier }, flows, now: () => 0 });
+  udp.accept(new Sent(1, 9));
+  const shown = (): string | undefined => [...flows.entries()][0]?.flow.bastion;
+  assert.equal(shown(), undefined);
+  bastion = 'one';
+  assert.equal(shown(), 'one');
+  bastion = undefined;
+  assert.equal(shown(), 'one');
+  bastion = 'two';
+  assert.equal(shown(), 'two');
+  udp.close();
+});

@@ -134,15 +134,19 @@ function flowSamples({ flows, ended, endedBytes }: Collected): Samples {
 }
 
 interface Carried {
+  readonly tuple: { readonly protocol: string };
   readonly decision: { readonly kind: string; readonly upstream?: string };
   readonly bastion: string | undefined;
   readonly bytesOut: number;
   readonly bytesIn: number;
 }
 
-/** The bastion that carried a flow; where none did, the group that was to, or the way past all of them. */
-export function carrierOf({ decision, bastion }: Pick<Carried, 'decision' | 'bastion'>): string {
-  return bastion ?? decision.upstream ?? decision.kind;
+/**
+ * The bastion that carried a flow; where none did, the group that was to, or the way past all of them. A flow of
+ * datagrams may move between the bastions of its group, and no counter may fall: it counts for the group.
+ */
+export function carrierOf({ tuple, decision, bastion }: Omit<Carried, 'bytesOut' | 'bytesIn'>): string {
+  return (tuple.protocol === 'tcp' ? bastion : undefined) ?? decision.upstream ?? decision.kind;
 }
 
 /** Adds what a flow has carried so far. */

@@ -20,7 +20,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
     ...['protocol', 'verdict', 'rule', 'bastion', 'result'],
   ),
   netproxy_bytes_total: counter(
-    'Bytes from the application (out) and to it (in), of open flows too; direct flows have the bastion "direct".',
+    'Bytes from the application (out) and to it (in), of open flows too; direct flows have the bastion "direct", datagrams by a group that group.',
     ...['bastion', 'direction'],
   ),
   netproxy_open_seconds: histogram(
