@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { parse } from 'yaml';
 import { cases, CHART, dependents, GOLDEN, helm, objects, template } from './helm.ts';
 
 const charts = dependents();
@@ -134,6 +135,17 @@ describe('the webhook', () => {
     assert.ok(!kinds().includes('ClusterRole'));
     assert.ok(kinds('--set', 'netproxy.injector.enabled=true').includes('MutatingWebhookConfiguration'));
   });
+});
+
+test('the rules for alerts are those of docs/monitoring', () => {
+  const set = [
+    '--set',
+    'metrics.prometheusRule.enabled=true,metrics.prometheusRule.labels.release=prometheus',
+  ];
+  const rule = objects(template(CHART, ...set)).find(({ kind }) => kind === 'PrometheusRule');
+  const alerts = join(import.meta.dirname, '../../docs/monitoring/alerts.yaml');
+  assert.deepEqual(rule?.['spec'], parse(readFileSync(alerts, 'utf8')));
+  assert.equal(rule?.metadata.labels?.['release'], 'prometheus');
 });
 
 describe('the notes', () => {
