@@ -168,6 +168,15 @@ inline constexpr size_t kInboxBytes = 1024 * 1024;
 inline constexpr uint64_t kChannelWindow = 2 * 1024 * 1024;
 inline constexpr uint64_t kChannelWindowMax = 8 * 1024 * 1024;
 
+// Bytes of a channel's window for each microsecond of the shortest round trip, 1 GB/s, and the least that it
+// is held to. OpenSSH reads ahead what the window allows, and copies all of it again and again while it
+// grows: 8 flows with 8 MiB each cost half the throughput on a way without delay.
+inline constexpr uint64_t kWindowBytesPerUs = 1000;
+inline constexpr uint64_t kChannelWindowShort = 512 * 1024;
+
+// Bytes of data in one packet that we send at most; SSH_CHANNEL_PACKET_BYTES in src/core/ssh-limits.ts.
+inline constexpr uint32_t kChannelPacketBytes = 32 * 1024;
+
 // A window is topped up once this part of it is used: early enough never to run dry, late enough not to
 // send an adjustment with every packet.
 inline constexpr uint64_t kTopUpDivisor = 10;

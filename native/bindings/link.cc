@@ -42,6 +42,9 @@ Napi::Function LinkObject::define(Napi::Env env) {
                          InstanceMethod<&LinkObject::seal_with>("sealWith"),
                          InstanceMethod<&LinkObject::open_with>("openWith"),
                          InstanceMethod<&LinkObject::flush>("flush"),
+                         InstanceMethod<&LinkObject::expect>("expect"),
+                         InstanceMethod<&LinkObject::unexpect>("unexpect"),
+                         InstanceMethod<&LinkObject::round_trip>("roundTrip"),
                          InstanceMethod<&LinkObject::attach>("attach"),
                          InstanceMethod<&LinkObject::read_totals>("readTotals"),
                          InstanceMethod<&LinkObject::detach>("detach"),
@@ -118,6 +121,16 @@ void LinkObject::seal_with(const Napi::CallbackInfo& info) {
 void LinkObject::open_with(const Napi::CallbackInfo& info) {
   link_->open_with(OpenerObject::opener_of(info[0]));
 }
+
+void LinkObject::expect(const Napi::CallbackInfo& info) {
+  link_->expect(channel_at(info), uint32_at(info, 1, "flow"));
+}
+
+Napi::Value LinkObject::unexpect(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), link_->unexpect(channel_at(info)));
+}
+
+void LinkObject::round_trip(const Napi::CallbackInfo& info) { link_->round_trip(uint32_at(info, 0, "us")); }
 
 void LinkObject::attach(const Napi::CallbackInfo& info) {
   link_->attach(channel_at(info), uint32_at(info, 1, "flow"), uint32_at(info, 2, "remote"),

@@ -26,6 +26,9 @@ class LinkObject final : public Napi::ObjectWrap<LinkObject> {
   void seal_with(const Napi::CallbackInfo& info);
   void open_with(const Napi::CallbackInfo& info);
   void flush(const Napi::CallbackInfo&) { link_->flush(); }
+  void expect(const Napi::CallbackInfo& info);
+  Napi::Value unexpect(const Napi::CallbackInfo& info);
+  void round_trip(const Napi::CallbackInfo& info);
   void attach(const Napi::CallbackInfo& info);
   void read_totals(const Napi::CallbackInfo& info);
   void detach(const Napi::CallbackInfo& info);

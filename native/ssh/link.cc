@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "constants.h"
+#include "engine/clock.h"
 
 namespace netproxy::ssh {
 
@@ -47,15 +48,53 @@ Link::Channel* Link::find(uint32_t channel) {
 void Link::attach(uint32_t number, tcp::FlowId flow, uint32_t remote, uint32_t window, uint32_t largest) {
   std::unique_lock lock(mutex_);
   if (closed_) return;
+  Channel* const early = find(number);
+  if (early != nullptr && early->flow == flow) {
+    early->early = false;
+    return;
+  }
+  // The server's first data may stand in the inbox.
+  add(number, flow, remote, window, largest).message = messages_;
+  finish(lock);
+}
+
+Link::Channel& Link::add(uint32_t number, tcp::FlowId flow, uint32_t remote, uint32_t window,
+                         uint32_t largest) {
   if (number >= channels_.size()) channels_.resize(size_t{number} + 1);
   channels_[number] = std::make_unique<Channel>(Channel{
       .number = number, .flow = flow, .remote = remote, .largest = largest, .credit = Credit(window)});
-  // The server's first data may stand in the inbox.
-  channels_[number]->message = messages_;
   engine_->join(flow, shared_from_this(), number);
   // The flow may have bytes that were told of to nobody, or to JavaScript.
   enqueue(*channels_[number]);
-  finish(lock);
+  return *channels_[number];
+}
+
+void Link::expect(uint32_t number, tcp::FlowId flow) {
+  const std::lock_guard lock(mutex_);
+  if (!closed_) expected_.push_back(Expected{.channel = number, .flow = flow, .since = engine::now()});
+}
+
+bool Link::unexpect(uint32_t number) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(expected_, [number](const Expected& each) { return each.channel == number; });
+  Channel* const channel = find(number);
+  if (channel == nullptr || !channel->early) return false;
+  remove(*channel);
+  return true;
+}
+
+void Link::round_trip(Time us) {
+  const std::lock_guard lock(mutex_);
+  shorten(us);
+}
+
+// What the window allows on its way is all that the server reads ahead of us, and it copies what it has read
+// ahead: no more than a fast connection has under way at that round trip.
+void Link::shorten(Time us) {
+  if (us >= round_trip_) return;
+  round_trip_ = us;
+  window_max_ =
+      std::clamp(us * limits::kWindowBytesPerUs, limits::kChannelWindowShort, limits::kChannelWindowMax);
 }
 
 Link::Totals Link::totals(uint32_t number) {
@@ -67,8 +106,12 @@ Link::Totals Link::totals(uint32_t number) {
 void Link::detach(uint32_t number) {
   const std::lock_guard lock(mutex_);
   Channel* const channel = find(number);
-  if (channel == nullptr) return;
-  engine_->unjoin(channel->flow);
+  if (channel != nullptr) remove(*channel);
+}
+
+void Link::remove(const Channel& channel) {
+  const uint32_t number = channel.number;
+  engine_->unjoin(channel.flow);
   channels_[number].reset();
   // The number may soon be another channel's.
   std::erase_if(news_, [number](const Item& item) {

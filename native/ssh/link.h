@@ -47,6 +47,13 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   void seal_with(std::shared_ptr<Sealer> sealer);
   void open_with(std::shared_ptr<Opener> opener);
 
+  // As soon as the server confirms the channel, the flow is accepted, and attached as by attach(): the
+  // application need not wait until JavaScript has dealt with the message, which it gets all the same.
+  void expect(uint32_t channel, tcp::FlowId flow);
+  // No longer so. True when that has happened and attach() has not yet followed; it is undone.
+  bool unexpect(uint32_t channel);
+  // A round trip to the server took so long. The shortest bounds the windows of channels.
+  void round_trip(Time us);
   // From now on the bytes of the flow and of the channel, which the server knows as `remote`, are one
   // conversation. `window`: what the server takes; `largest`: bytes of data in one packet.
   void attach(uint32_t channel, tcp::FlowId flow, uint32_t remote, uint32_t window, uint32_t largest);
@@ -103,9 +110,18 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
     bool starved = false;     // waits for credit
     bool ended = false;
     bool lagging = false;  // its flow has more queued than is good
+    bool early = false;    // expected and confirmed; JavaScript has yet to attach it
+  };
+  struct Expected {
+    uint32_t channel;
+    tcp::FlowId flow;
+    Time since;
   };
 
   Channel* find(uint32_t channel);
+  Channel& add(uint32_t channel, tcp::FlowId flow, uint32_t remote, uint32_t window, uint32_t largest);
+  void remove(const Channel& channel);
+  void shorten(Time us);
   void tell(News news, uint32_t channel);
   void fail(News news);
   // Ends a call of the JavaScript thread: sends what may be sent now, leaves the rest to the engine thread,
@@ -128,6 +144,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   bool receive();
   bool read();
   void take(const uint8_t* payload, size_t length);
+  void take_confirmation(const uint8_t* payload, size_t length);
   bool take_data(const uint8_t* payload, size_t length);
   bool take_adjust(const uint8_t* payload, size_t length);
   void count(Channel& channel, uint32_t bytes, size_t queued);
@@ -152,6 +169,10 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   int fd_;
   bool closed_ = false;
   std::vector<std::unique_ptr<Channel>> channels_;  // by number
+  // At most as many as opens are under way (SSH_OPENS_MAX in src/core/limits.ts).
+  std::vector<Expected> expected_;
+  Time round_trip_ = tcp::kNever;
+  uint64_t window_max_ = limits::kChannelWindowMax;
   std::shared_ptr<Sealer> sealer_;
   std::deque<uint32_t> fresh_;  // had nothing to send, and has now
   std::deque<uint32_t> waiting_;

@@ -17,7 +17,10 @@ namespace {
 using packet::get32;
 using packet::put32;
 
-constexpr uint8_t kNewKeys = 21;       // SSH_MSG_NEWKEYS (RFC 4253, 12)
+constexpr uint8_t kNewKeys = 21;  // SSH_MSG_NEWKEYS (RFC 4253, 12)
+// SSH_MSG_CHANNEL_OPEN_CONFIRMATION (RFC 4254, 5.1): our channel, the server's, window, largest packet
+constexpr uint8_t kConfirmation = 91;
+constexpr size_t kConfirmationBytes = 1 + 4 + 4 + 4 + 4;
 constexpr uint8_t kWindowAdjust = 93;  // SSH_MSG_CHANNEL_WINDOW_ADJUST (RFC 4254, 9): channel, bytes to add
 constexpr size_t kAdjustBytes = 1 + 4 + 4;
 constexpr uint8_t kChannelData = 94;  // SSH_MSG_CHANNEL_DATA: channel, length, data
@@ -91,6 +94,7 @@ void Link::take(const uint8_t* payload, size_t length) {
   if (payload[0] == kChannelData && take_data(payload, length)) return;
   if (payload[0] == kWindowAdjust && take_adjust(payload, length)) return;
   if (payload[0] == kNewKeys) keys_due_ = true;
+  if (payload[0] == kConfirmation) take_confirmation(payload, length);
   const auto size = static_cast<uint32_t>(length);
   const size_t at = inbox_.size();
   inbox_.resize(at + sizeof size + length);
@@ -118,6 +122,21 @@ bool Link::take_data(const uint8_t* payload, size_t length) {
   channel->totals.received += bytes;
   count(*channel, bytes, engine_->deliver(channel->flow, payload + kDataHeader, bytes));
   return true;
+}
+
+void Link::take_confirmation(const uint8_t* payload, size_t length) {
+  if (length < kConfirmationBytes || expected_.empty()) return;
+  const uint32_t number = get32(payload + 1) - base_;
+  const auto found = std::find_if(expected_.begin(), expected_.end(),
+                                  [number](const Expected& each) { return each.channel == number; });
+  if (found == expected_.end()) return;
+  const Expected expected = *found;
+  *found = expected_.back();
+  expected_.pop_back();
+  shorten(engine::now() - expected.since);
+  const uint32_t largest = std::min(get32(payload + 13), limits::kChannelPacketBytes);
+  add(number, expected.flow, get32(payload + 5), get32(payload + 9), largest).early = true;
+  engine_->accept(expected.flow);
 }
 
 bool Link::take_adjust(const uint8_t* payload, size_t length) {
@@ -155,7 +174,7 @@ void Link::count(Channel& channel, uint32_t bytes, size_t queued) {
 }
 
 void Link::invite(Channel& channel) {
-  channel.invitation += channel.window.top_up();
+  channel.invitation += channel.window.top_up(window_max_);
   if (channel.invitation > 0 && !held_) send_invitation(channel);
 }
 

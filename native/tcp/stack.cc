@@ -184,7 +184,12 @@ void Stack::accept(FlowId id) {
 
 void Stack::reject(FlowId id, Reject reason) {
   Connection* c = find(id);
-  if (c == nullptr || c->state != State::kDialing) return;
+  if (c == nullptr) return;
+  if (c->state != State::kDialing) {
+    // Accepted by an outlet while the rejection was under way.
+    abort(id);
+    return;
+  }
   if (reason == Reject::kRefused) {
     send_reset(c->key, 0, c->rcv_nxt, true);
   } else {

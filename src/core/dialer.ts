@@ -34,6 +34,11 @@ export interface Channel {
 }
 
 export interface DialHandlers {
+  /**
+   * The engine's flow that waits for the answer. It may be accepted by native code as soon as the far end has
+   * answered, which is before `opened`; should the dial end otherwise all the same, rejecting the flow resets it.
+   */
+  readonly flow?: number;
   opened(channel: Channel): void;
   failed(failure: DialFailure): void;
 }

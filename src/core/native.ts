@@ -104,6 +104,13 @@ export interface SshLink {
   /** New keys. Nothing is opened between a NEWKEYS and `openWith`. */
   sealWith(sealer: PacketSealer): void;
   openWith(opener: PacketOpener): void;
+  /**
+   * When the server confirms `channel`, `flow` is accepted and joined to it at once; the message still comes, and
+   * `attach` then changes nothing.
+   */
+  expect(channel: number, flow: number): void;
+  /** No longer so. True when it was joined already and not yet attached; it is no more. */
+  unexpect(channel: number): boolean;
   /** From now on the bytes of `flow` and `channel`, which the server knows as `remote`, are joined. */
   attach(channel: number, flow: number, remote: number, window: number, largest: number): void;
   readTotals(channel: number): void;
@@ -112,6 +119,8 @@ export interface SshLink {
   took(channel: number, bytes: number, queued: number): boolean;
   /** The server invites more. False when the channel is not attached. */
   adjust(channel: number, bytes: number): boolean;
+  /** A round trip to the server took so many microseconds: the shortest bounds the windows of channels. */
+  roundTrip(us: number): void;
   /** A channel of JavaScript's own sent or received something. */
   used(channel: number): void;
   /** More than one channel uses the connection now. */

@@ -176,7 +176,9 @@ class ForwardedFlow implements LiveFlow {
 
   #dialBy(dialer: Dialer): void {
     const { destination, source } = this.#flow.tuple;
+    const flow = this.#flow.source.nativeSource?.flow;
     this.#dial = dialer.dial(destination, source, {
+      ...(flow === undefined ? {} : { flow }),
       opened: (channel) => this.#opened(channel),
       failed: (failure) => {
         this.#channelOver = true;

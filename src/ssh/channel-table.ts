@@ -20,6 +20,9 @@ interface Opening {
   readonly target: Endpoint;
   readonly isCommand: boolean;
   dial: PendingDial | undefined;
+  /** Native code joined the flow when the answer came, and has told more before the answer was dealt with. */
+  sourceEnded: boolean;
+  overrun: boolean;
 }
 
 const NO_COMMANDS: DialFailure = {
@@ -127,9 +130,10 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     const dial = this.#answered(opening);
     const channel = new SshChannel(id, this, info);
     this.#slots[id] = channel;
-    if (dial === undefined) channel.abort();
-    else if (dial.command === undefined) dial.open(channel);
-    else this.#run(dial, dial.command, channel);
+    if (dial === undefined || opening.overrun) channel.abort();
+    if (dial?.command !== undefined) this.#run(dial, dial.command, channel);
+    else dial?.open(channel);
+    if (opening.sourceEnded) channel.sourceEnded();
     this.#sendNext();
   }
 
@@ -137,6 +141,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     const opening = this.#slots[id];
     if (opening === undefined || opening instanceof SshChannel) return;
     this.release(id);
+    this.#forget(id, opening.dial);
     const failure = openFailure(reason, description);
     if (!opening.isCommand) this.#outcomes?.failed(opening.target, failure);
     const dial = this.#answered(opening);
@@ -179,12 +184,16 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
 
   /** The application has closed its half, and native code has sent all before. */
   sourceEnded(id: number): void {
-    this.#channel(id)?.sourceEnded();
+    const slot = this.#slots[id];
+    if (slot instanceof SshChannel) slot.sourceEnded();
+    else if (slot !== undefined) slot.sourceEnded = true;
   }
 
   /** The server sent more than it was invited to. */
   overrun(id: number): void {
-    this.#channel(id)?.abort();
+    const slot = this.#slots[id];
+    if (slot instanceof SshChannel) slot.abort();
+    else if (slot !== undefined) slot.overrun = true;
   }
 
   adjusted(id: number, bytes: number): void {
@@ -210,11 +219,13 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     const slots = this.#slots.splice(0);
     this.#free.length = 0;
     for (const dial of this.#commands.values()) dial.abandon = undefined;
-    for (const slot of slots) {
+    for (const [id, slot] of slots.entries()) {
       if (slot instanceof SshChannel) slot.lost();
       else if (slot?.dial !== undefined) {
-        slot.dial.abandon = undefined;
-        dials.push(slot.dial);
+        const { dial } = slot;
+        dial.abandon = undefined;
+        if (this.#forget(id, dial)) this.#lostAfterAnswer(id, dial);
+        else dials.push(dial);
       }
     }
     dials.push(...this.#commands.values());
@@ -241,11 +252,15 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   #send(dial: PendingDial): void {
     const id = this.#free.pop() ?? this.#slots.length;
     const isCommand = dial.command !== undefined;
-    const opening: Opening = { order: this.#lastOrder++, target: dial.target, isCommand, dial };
+    const opening: Opening = {
+      ...{ order: this.#lastOrder++, target: dial.target, isCommand, dial },
+      ...{ sourceEnded: false, overrun: false },
+    };
     const sentAt = performance.now();
     this.#slots[id] = opening;
     dial.abandon = () => {
       opening.dial = undefined;
+      this.#forget(id, dial);
       if (!isCommand) this.#outcomes?.abandoned(opening.target, performance.now() - sentAt);
       this.#queue.abandoned();
       this.#sendNext();
@@ -262,6 +277,19 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
       dial.origin,
       dial.target,
     );
+    if (dial.flow !== undefined) this.link?.native.expect(id, dial.flow);
+  }
+
+  /** Native code is to join no flow to the channel. True when it has done so already, and undone it now. */
+  #forget(id: number, dial: PendingDial | undefined): boolean {
+    return dial?.flow !== undefined && this.link?.native.unexpect(id) === true;
+  }
+
+  /** The application was told that it is connected, and may have sent: nothing can be dialled elsewhere. */
+  #lostAfterAnswer(id: number, dial: PendingDial): void {
+    const channel = new SshChannel(id, this, { recipient: id, sender: 0, window: 0, packetSize: 0 });
+    dial.open(channel);
+    channel.lost();
   }
 
   /** Channels, and opens that were sent earlier. */

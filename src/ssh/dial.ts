@@ -59,6 +59,11 @@ export class PendingDial implements Dial {
     return dial;
   }
 
+  /** The engine's flow that waits for the answer. */
+  get flow(): number | undefined {
+    return this.#handlers.flow;
+  }
+
   /** Answered, failed or cancelled. */
   get over(): boolean {
     return this.#over;

@@ -327,7 +327,10 @@ export class Session {
       () => this.destroy(new Error('the bastion does not answer')),
       this.#options.keepAliveMs,
       this.#options.keepAliveMisses,
-      (ms) => this.#options.onRoundTrip?.(ms),
+      (ms) => {
+        this.#table.link?.native.roundTrip(Math.ceil(ms * 1000));
+        this.#options.onRoundTrip?.(ms);
+      },
     );
     routeReplies(protocol, () => keepalive.answered());
     this.#keepalive = keepalive;

@@ -221,7 +221,8 @@ class Client {
     tcp::FlowId flow;
     uint32_t remote = 0;
     bool confirmed = false;
-    bool over = false;  // the application is gone
+    bool over = false;   // the application is gone
+    bool ended = false;  // told of before the confirmation was handled
     bool close_sent = false;
   };
 
@@ -303,12 +304,15 @@ class Client {
       while (channels_.contains(number)) ++number;
       channels_[number] = {.flow = event.flow};
       numbers_[event.flow] = number;
+      // Every other flow is accepted before the confirmation is handled.
+      if (++opens_ % 2 == 0) link_->expect(number, event.flow);
       submit(message(kOpen, {kBase + number, kWindow, kLargestData}));
     } else if (event.type == engine::EventType::kClosed) {
       const auto found = numbers_.find(event.flow);
       if (found == numbers_.end()) return;
       Channel& channel = channels_[found->second];
       channel.over = true;
+      if (!channel.confirmed) link_->unexpect(found->second);
       if (event.value != static_cast<uint32_t>(tcp::End::kFinished)) close_channel(found->second);
       numbers_.erase(found);
     }
@@ -352,6 +356,7 @@ class Client {
         } else {
           engine_->accept(channel.flow);
           link_->attach(number, channel.flow, channel.remote, get32(payload + 9), get32(payload + 13));
+          if (channel.ended) submit(message(kEof, {channel.remote}));
         }
         break;
       case kData:
@@ -379,7 +384,11 @@ class Client {
   void news(const ssh::Link::Item& item) {
     require(item.news == ssh::Link::News::kEnded, "news of a failure");
     Channel& channel = channels_[item.channel];
-    if (!channel.close_sent) submit(message(kEof, {channel.remote}));
+    if (!channel.confirmed) {
+      channel.ended = true;
+    } else if (!channel.close_sent) {
+      submit(message(kEof, {channel.remote}));
+    }
   }
 
   std::mutex mutex_;
@@ -393,6 +402,7 @@ class Client {
   uint32_t epoch_ = 0;
   bool exchanging_ = false;
   int exchanges_ = 0;
+  int opens_ = 0;
 
   std::shared_ptr<engine::Engine> engine_;
   std::shared_ptr<ssh::Link> link_;

@@ -1,0 +1,96 @@
+// What becomes of flows that native code joined to a channel before JavaScript dealt with the answer.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ChannelEnd } from '../../src/core/dialer.ts';
+import { ChannelTable } from '../../src/ssh/channel-table.ts';
+import { PendingDial } from '../../src/ssh/dial.ts';
+import type { Link } from '../../src/ssh/link.ts';
+import type { Protocol } from '../../src/ssh/protocol.ts';
+import type { Scheduler } from '../../src/ssh/scheduler.ts';
+
+const FLOW = 77;
+const TARGET = { address: '192.0.2.1', port: 80 };
+const ANSWER = { recipient: 0, sender: 5, window: 1000, packetSize: 1000 };
+
+/** A table with one dial of a flow under way. `joined`: whether native code has joined the flow already. */
+function dialled(joined: boolean): { table: ChannelTable; dial: PendingDial; log: string[] } {
+  const log: string[] = [];
+  const protocol = {
+    directTcpip: () => log.push('open'),
+    channelEOF: (id: number) => log.push(`eof ${id}`),
+    channelClose: (id: number) => log.push(`close ${id}`),
+  };
+  const native = {
+    expect: (id: number, flow: number) => log.push(`expect ${id} ${flow}`),
+    unexpect: (id: number) => {
+      log.push(`unexpect ${id}`);
+      return joined;
+    },
+    attach: (id: number, flow: number) => log.push(`attach ${id} ${flow}`),
+    detach: (id: number) => log.push(`detach ${id}`),
+    readTotals: () => {},
+    totals: [0, 0],
+  };
+  const table = new ChannelTable(protocol as unknown as Protocol, {} as Scheduler);
+  table.link = { native } as unknown as Link;
+  const half = { nativeSource: { flow: FLOW, moved() {} }, nativeSink: { flow: FLOW, moved() {} } };
+  const dial = new PendingDial(
+    TARGET,
+    TARGET,
+    {
+      flow: FLOW,
+      opened(channel) {
+        log.push('opened');
+        channel.start(half as never, half as never, (end: ChannelEnd) => log.push(end));
+      },
+      failed: ({ reason }) => log.push(reason),
+    },
+    () => {},
+  );
+  table.open(dial);
+  assert.deepEqual(log.splice(0), ['open', `expect 0 ${FLOW}`]);
+  return { table, dial, log };
+}
+
+test('a connection that is lost before the answer hands the dial back', () => {
+  const { table, dial, log } = dialled(false);
+  assert.deepEqual(table.lost(), [dial]);
+  assert.deepEqual(log, ['unexpect 0']);
+});
+
+test('one that is lost after the application was told ends the flow, which is dialled nowhere else', () => {
+  const { table, log } = dialled(true);
+  assert.deepEqual(table.lost(), []);
+  assert.deepEqual(log.slice(0, 2), ['unexpect 0', 'opened']);
+  assert.equal(log.at(-1), 'upstream-lost');
+});
+
+test('the end of what the application sends is passed on, also when it comes before the answer is dealt with', () => {
+  const { table, log } = dialled(true);
+  table.sourceEnded(0);
+  assert.deepEqual(log, []);
+  table.confirmed(0, ANSWER);
+  assert.deepEqual(log, ['opened', `attach 0 ${FLOW}`, 'eof 5']);
+});
+
+test('more than was invited closes the channel once its number is known', () => {
+  const { table, log } = dialled(true);
+  table.overrun(0);
+  table.confirmed(0, ANSWER);
+  assert.ok(log.includes('close 5'), log.join());
+});
+
+test('a dial that is given up joins nothing any more, and its channel is closed when it opens', () => {
+  const { table, dial, log } = dialled(true);
+  dial.cancel();
+  assert.deepEqual(log.splice(0), ['unexpect 0']);
+  table.confirmed(0, ANSWER);
+  assert.deepEqual(log, ['close 5']);
+});
+
+test('a refused open is not waited for', () => {
+  const { table, log } = dialled(false);
+  table.refused(0, 2, 'Connection refused');
+  assert.equal(log[0], 'unexpect 0');
+  assert.equal(log.length, 2);
+});
