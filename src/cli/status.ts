@@ -1,6 +1,7 @@
 import { askJson } from '../control/client.ts';
 import type { ToldCondition } from '../control/health.ts';
-import { plain } from './format.ts';
+import type { FarEndTold, TrafficTold, UpstreamTold } from '../control/operations.ts';
+import { bytesText, plain } from './format.ts';
 import type { Paint } from './style.ts';
 
 /** What `/v1/status` tells. */
@@ -17,23 +18,8 @@ export interface Status {
   readonly leakedPackets?: number;
 }
 
-interface BastionTold {
-  readonly name: string;
-  readonly state: string;
-  readonly reason: string;
-  readonly connections: number;
-  readonly channels: number;
-  readonly connects: number;
-  readonly losses: number;
-  readonly roundTripMs?: number;
-  readonly farEnd: { readonly server?: string; readonly forwarding?: boolean; readonly commands?: boolean };
-}
-
-interface FarEndTold {
-  readonly ipv4?: boolean;
-  readonly ipv6?: boolean;
-  readonly resolver?: string;
-}
+/** One that was started before an upgrade may tell of no traffic. */
+type BastionTold = Omit<UpstreamTold, 'traffic'> & Partial<Pick<UpstreamTold, 'traffic'>>;
 
 /** `netproxy status`: what the netproxy of this network namespace is doing. Throws NOT_RUNNING. */
 export async function status(
@@ -58,6 +44,7 @@ function describe(told: Status, paint: Paint): string {
     ...told.bastions.flatMap((bastion) => [
       `  ${mark(bastion.state === 'ready')}  ${bastion.name.padEnd(10)} ${plain(bastion.reason)}`,
       `       ${' '.repeat(10)} ${bastionText(bastion)}`,
+      ...(bastion.traffic ?? []).map((each) => `       ${' '.repeat(10)} ${trafficText(each)}`),
     ]),
     ...Object.entries(told.farEnds).map(([name, end]) => `far end of ${name}: ${farEndText(end)}`),
   ].join('\n');
@@ -72,6 +59,11 @@ function bastionText({ farEnd, ...bastion }: BastionTold): string {
     `connected ${connects} times, lost ${losses}`,
     `forwarding ${word(farEnd.forwarding)}, commands ${word(farEnd.commands)}`,
   ].join('; ');
+}
+
+function trafficText({ number, sent, received, queued, channels, opensWaiting }: TrafficTold): string {
+  const bytes = `${bytesText(sent)} out, ${bytesText(received)} in, ${bytesText(queued)} waiting`;
+  return `connection ${number}: ${bytes}; ${channels} channels, ${opensWaiting} opens waiting`;
 }
 
 function farEndText({ ipv4, ipv6, resolver }: FarEndTold): string {

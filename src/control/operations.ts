@@ -25,9 +25,9 @@ export interface Told {
 
 /** What was not asked for yet is undefined. */
 export interface FarEndTold {
-  readonly ipv4: boolean | undefined;
-  readonly ipv6: boolean | undefined;
-  readonly resolver: string | undefined;
+  readonly ipv4?: boolean | undefined;
+  readonly ipv6?: boolean | undefined;
+  readonly resolver?: string | undefined;
 }
 
 /** A bastion as it is now. */
@@ -39,11 +39,11 @@ export interface UpstreamTold {
   readonly channels: number;
   readonly connects: number;
   readonly losses: number;
-  readonly roundTripMs: number | undefined;
+  readonly roundTripMs?: number | undefined;
   readonly farEnd: {
     readonly server?: string;
-    readonly forwarding: boolean | undefined;
-    readonly commands: boolean | undefined;
+    readonly forwarding?: boolean | undefined;
+    readonly commands?: boolean | undefined;
   };
   readonly traffic: readonly TrafficTold[];
 }

@@ -8,6 +8,8 @@ export interface DialFailure {
   readonly message: string;
   /** The upstream's own doing, not the target's: another upstream may well open it. */
   readonly upstream?: true;
+  /** No bastion was connected that could have been asked, so nothing is said of the target. */
+  readonly absent?: true;
 }
 
 /** How a channel ended. `finished`: both directions ended in order. */

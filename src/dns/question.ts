@@ -58,6 +58,13 @@ export function readQuestion(query: Uint8Array, message: Message): Question | un
   };
 }
 
+/** The same question for another type, with the same key but for the type. */
+export function withType(question: Question, questionsEnd: number, type: number): Question {
+  const wire = Uint8Array.from(question.wire);
+  new DataView(wire.buffer).setUint16(questionsEnd - 4, type);
+  return { ...question, type, wire, key: Buffer.from(wire.buffer, 2).toString('latin1') };
+}
+
 /** A query for the records of one type. */
 export function makeQuery(name: string, type: number): Uint8Array {
   const labels = name === '.' ? [] : name.split('.').map((label) => Buffer.from(label, 'latin1'));

@@ -87,9 +87,9 @@ export class Resolver {
     }
     this.#dial = dialer.dial(this.endpoint, ORIGIN, {
       opened: (channel) => this.#opened(channel),
-      failed: () => {
+      failed: ({ absent }) => {
         this.#dial = undefined;
-        this.#reached = true;
+        this.#reached = absent !== true;
         this.close();
       },
     });

@@ -13,7 +13,7 @@ import { addressed, answerSize, fit, isQuery, parse, RCODE, rcodeOf, reply } fro
 import type { Message } from './message.ts';
 import type { NamesMap } from './names.ts';
 import type { Near } from './near.ts';
-import { CLASS_IN, readQuestion, TYPE } from './question.ts';
+import { CLASS_IN, readQuestion, TYPE, withType } from './question.ts';
 import type { Question } from './question.ts';
 import type { Side } from './split.ts';
 import { answerWith, fake, localhost } from './synthesis.ts';
@@ -110,6 +110,12 @@ interface UnderWay {
   timer: NodeJS.Timeout | undefined;
 }
 
+/** Of the two types that addresses have, the other one. */
+const OTHER_FAMILY: ReadonlyMap<number, number> = new Map([
+  [TYPE.a, TYPE.aaaa],
+  [TYPE.aaaa, TYPE.a],
+]);
+
 export class DnsServer {
   readonly #options: DnsServerOptions;
   readonly #admission = new Admission();
@@ -201,9 +207,23 @@ export class DnsServer {
     const started = this.#join(key, waiting, question);
     if (started === undefined) return;
     const { questionsEnd } = waiting.message;
+    const deadline = this.#options.now() + DNS_QUERY_DEADLINE_MS;
     this.#options.near.ask(question.wire, questionsEnd, addresses, DNS_QUERY_DEADLINE_MS, (answer) => {
       if (answer !== undefined) this.#learn(question, answer);
-      this.#settle(key, started, answer);
+      const other = OTHER_FAMILY.get(question.type);
+      if (answer === undefined || other === undefined || rcodeOf(answer) !== RCODE.refused) {
+        this.#settle(key, started, answer);
+        return;
+      }
+      // An engine's resolver refuses the family that a container has no address of, and musl waits for another
+      // answer until its time is over.
+      const sibling = withType(question, questionsEnd, other);
+      const left = Math.max(deadline - this.#options.now(), 0);
+      this.#options.near.ask(sibling.wire, questionsEnd, addresses, left, (found) => {
+        const there = found !== undefined && (readAnswer(found, question.name)?.addresses ?? []).length > 0;
+        const none = answerWith(question, questionsEnd, question.type, 0, []);
+        this.#settle(key, started, there ? none : answer);
+      });
     });
   }
 

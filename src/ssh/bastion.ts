@@ -118,8 +118,16 @@ const FATAL_CODES: ReadonlySet<string> = new Set([
 ]);
 
 const NO_ANSWER: DialFailure = { reason: 'host-unreachable', message: 'the target did not answer in time' };
-const NO_BASTION: DialFailure = { reason: 'host-unreachable', message: 'the bastion is not connected' };
-const STOPPED: DialFailure = { reason: 'network-unreachable', message: 'netproxy is stopping' };
+const NO_BASTION: DialFailure = {
+  reason: 'host-unreachable',
+  message: 'the bastion is not connected',
+  absent: true,
+};
+const STOPPED: DialFailure = {
+  reason: 'network-unreachable',
+  message: 'netproxy is stopping',
+  absent: true,
+};
 
 /** A bastion: keeps an SSH connection up, more of them under load, and dials through them. */
 export class Bastion implements Dialer, Commander {

@@ -136,6 +136,7 @@ export class Group implements Dialer, Commander, DialTaker {
     this.#held.hold(dial, this.#connectHoldMs, {
       reason: 'host-unreachable',
       message: `no bastion of the group is connected: ${reasons.join('; ')}`,
+      absent: true,
     });
     for (const member of this.#members) member.want();
   }

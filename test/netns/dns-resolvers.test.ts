@@ -88,12 +88,16 @@ class ResolverWorld {
     });
     const far = await unbound(lab.bastion, '127.0.0.53', zone);
     const servers = by4 ? [LAB.other.v4, LAB.other.v6] : [LAB.other.v6];
-    // Of its own names it says that there is no AAAA. For others it would say REFUSED, which musl takes for no answer.
-    const own = [`--host-record=db.corp.test,${SAYS.near}`, '--local=/corp.test/'];
+    // Of the names of a zone of its own it says that there is no AAAA, and of others REFUSED, as engines' resolvers do.
+    const own = [
+      `--host-record=db.corp.test,${SAYS.near}`,
+      `--host-record=db.odd.test,${SAYS.near}`,
+      '--local=/corp.test/',
+    ];
     const near = await dnsmasq(lab.other, servers, ...own);
     const app = new Resolving(
       lab.app,
-      `search corp.test\n${servers.map((each) => `nameserver ${each}\n`).join('')}`,
+      `search corp.test odd.test\n${servers.map((each) => `nameserver ${each}\n`).join('')}`,
     );
     const file = join(directory, `${lab.app.name}.yaml`);
     const world = new ResolverWorld(lab, sshd, app, far, near, file);
@@ -209,6 +213,10 @@ describe('with unbound at the far end', () => {
     assert.deepEqual(six, [ZONE.name.v6]);
     assert.deepEqual(local, [SAYS.near]);
     assert.match(none!.join(' '), /not.* (resolve|exist)|does/i);
+    // It takes REFUSED for no answer, and waits; whether one came at once is what this shows.
+    const started = performance.now();
+    assert.deepEqual(await it.look('musl-gcc', 'db.odd.test'), [[SAYS.near]]);
+    assert.ok(performance.now() - started < AT_ONCE_MS);
     // Before 1.2.4 those that fit into 512 bytes, and no more than 48 in any version (MAXADDRS).
     const [many] = await it.look('musl-gcc', 'many.test');
     assert.ok(many!.length >= 25, many!.join(' '));

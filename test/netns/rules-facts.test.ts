@@ -273,8 +273,9 @@ for (const [what, name, said, expected] of [
   ['cgroup', 'np-rules-group', 'EHOSTUNREACH', { verdict: 'reject', rule: 9 }],
 ] as const) {
   const folder = makeGroup(name);
-  if (folder === undefined) continue;
-  test(`a rule asks for the ${what}`, async () => {
+  const reason = 'no control group can be made here: every cgroup file system is read-only';
+  test(`a rule asks for the ${what}`, { skip: folder === undefined && reason }, async () => {
+    assert.ok(folder !== undefined);
     try {
       const enter = ['sh', '-c', `echo $$ > ${folder}/cgroup.procs && exec "$@"`, 'sh'];
       assert.equal((await open(OWNED, PORTS.last, ...enter)).said, said, netproxy.stderr);

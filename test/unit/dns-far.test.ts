@@ -219,6 +219,21 @@ test('a question waits for a search no longer than it may, and is answered once'
   far.close();
 });
 
+test('a bastion that is away, and says so, is no pause in the search either', async () => {
+  network.elsewhere = 'no-bastion';
+  const far = make();
+  const asked = ask(far);
+  await turns();
+  assert.deepEqual(asked, [undefined]);
+  assert.deepEqual(said, []);
+  network.places.set('127.0.0.1', resolver('back'));
+  network.elsewhere = 'refused';
+  const later = ask(far);
+  await turns();
+  assert.deepEqual(later, ['back']);
+  far.close();
+});
+
 test('other resolvers take over what is under way', async () => {
   network.places.set('10.0.0.1', SILENT).set('10.0.0.2', resolver('second'));
   let probed = false;

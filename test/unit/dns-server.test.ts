@@ -267,6 +267,35 @@ test('local answers are not kept, and go to nobody else', () => {
   assert.equal(far.length, 0);
 });
 
+test('a family that a local resolver refuses is there with no address, if the name has one of the other', () => {
+  const { server, near, far } = make();
+  const six = ask(server, 'db', { type: 'AAAA' });
+  near[0]!.done(says(near[0]!, 5, []));
+  assert.deepEqual(decode(Buffer.from(near[1]!.wire)).questions, [{ type: 'A', class: 'IN', name: 'db' }]);
+  near[1]!.done(says(near[1]!, 0, [a('db', 600)]));
+  const empty = read(six);
+  assert.deepEqual([six[0]![3]! & 15, empty.answers, empty.questions![0]!.type], [0, [], 'AAAA']);
+
+  const four = ask(server, 'db6');
+  near[2]!.done(says(near[2]!, 5, []));
+  near[3]!.done(says(near[3]!, 0, [{ type: 'AAAA', name: 'db6', ttl: 1, data: '2001:db8::1' }]));
+  assert.deepEqual([four[0]![3]! & 15, read(four).answers], [0, []]);
+
+  // A refusal of both, or of what is no address, is passed on as it is.
+  const both = ask(server, 'none', { type: 'AAAA' });
+  near[4]!.done(says(near[4]!, 5, []));
+  near[5]!.done(says(near[5]!, 5, []));
+  assert.equal(both[0]![3]! & 15, 5);
+  const silent = ask(server, 'none', { type: 'AAAA' });
+  near[6]!.done(says(near[6]!, 5, []));
+  near[7]!.done(undefined);
+  assert.equal(silent[0]![3]! & 15, 5);
+  const mail = ask(server, 'db', { type: 'MX' });
+  near[8]!.done(says(near[8]!, 5, []));
+  assert.equal(mail[0]![3]! & 15, 5);
+  assert.deepEqual([near.length, far.length], [9, 0]);
+});
+
 test('localhost is answered here', () => {
   const { server } = make();
   assert.deepEqual((read(ask(server, 'localhost')).answers![0] as { data: string }).data, '127.0.0.1');

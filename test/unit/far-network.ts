@@ -10,7 +10,7 @@ import type { ByteSink, ByteSource } from '../../src/core/stream.ts';
 export type Resolve = (query: Buffer) => Buffer | undefined;
 
 /** What is at an address: a resolver, why there is none, or `silent`, which answers no dial. */
-export type Place = Resolve | DialFailure['reason'] | 'silent' | 'no-upstream';
+export type Place = Resolve | DialFailure['reason'] | 'silent' | 'no-upstream' | 'no-bastion';
 
 export class FarNetwork implements Dialer {
   /** By `address:port`, in the order of the dials. */
@@ -33,6 +33,8 @@ export class FarNetwork implements Dialer {
         handlers.opened(channel);
       } else if (place === 'no-upstream') {
         handlers.failed({ reason: 'network-unreachable', message: 'no bastion', upstream: true });
+      } else if (place === 'no-bastion') {
+        handlers.failed({ reason: 'host-unreachable', message: 'not connected', absent: true });
       } else if (place !== 'silent') handlers.failed({ reason: place, message: place });
     });
     return {

@@ -1,6 +1,7 @@
 /** What the parts tell, as values of the metrics of table.ts. */
 import type { FlowTable } from '../../core/flow-table.ts';
 import type { Health } from '../health.ts';
+import type { TrafficTold } from '../operations.ts';
 import type { Labels, Sample } from '../../core/exposition.ts';
 import { Tally } from './tally.ts';
 
@@ -40,15 +41,7 @@ export interface Collected {
     readonly channels: number;
     readonly connects: number;
     readonly losses: number;
-    /** Of each SSH connection; bytes. */
-    readonly traffic: readonly {
-      readonly number: number;
-      readonly sent: number;
-      readonly received: number;
-      readonly queued: number;
-      readonly channels: number;
-      readonly opensWaiting: number;
-    }[];
+    readonly traffic: readonly TrafficTold[];
   }[];
   readonly counters: Counters;
   readonly filter: { readonly leaked: number; readonly refused: number } | undefined;
