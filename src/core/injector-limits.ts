@@ -29,6 +29,9 @@ export const REVIEW_CONNECTIONS_MAX = 256;
 export const REVIEW_HANDSHAKE_DEADLINE_MS: number = 5 * SECOND_MS;
 export const REVIEW_REQUEST_DEADLINE_MS: number = 10 * SECOND_MS;
 
+/** Milliseconds between looks for requests that are late. */
+export const REVIEW_CHECK_MS: number = 1 * SECOND_MS;
+
 /** Milliseconds that an idle connection is kept: longer than the 90 s of Go's HTTP client, so that it is the client
  * that ends it and no request meets a connection that is being closed. */
 export const REVIEW_IDLE_MS: number = 2 * MINUTE_MS;

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server } from 'node:https';
 import {
+  REVIEW_CHECK_MS,
   REVIEW_CONNECTIONS_MAX,
   REVIEW_HANDSHAKE_DEADLINE_MS,
   REVIEW_IDLE_MS,
@@ -63,6 +64,7 @@ export class AdmissionEndpoint {
         handshakeTimeout: REVIEW_HANDSHAKE_DEADLINE_MS,
         requestTimeout: REVIEW_REQUEST_DEADLINE_MS,
         headersTimeout: REVIEW_REQUEST_DEADLINE_MS,
+        connectionsCheckingInterval: REVIEW_CHECK_MS,
         keepAliveTimeout: REVIEW_IDLE_MS,
       },
       (request, response) => void this.#serve(request, response),

@@ -11,7 +11,7 @@ import { DEADLINE_MS, openCluster, outsideLab } from './cluster.ts';
 import type { Cluster } from './cluster.ts';
 import { InjectorSite, pod, PORTS } from './injector-site.ts';
 import type { Replica } from './injector-site.ts';
-import type { Watched, Watching } from './injector-watch.ts';
+import type { Watched } from './injector-watch.ts';
 
 const DAY_MS = 86_400_000;
 /** Beside the time that an authority is given to be known, for a machine with other work. */
@@ -187,11 +187,7 @@ describe('the injector and a real API server', { skip: outsideLab() }, () => {
     );
     assert.equal(await site.bundle(), aged.authority + (await site.kept())['next-ca.crt']);
 
-    const watching: Watching = {
-      ...(await site.access()),
-      ports: PORTS.map(({ webhook }) => webhook),
-      name: '127.0.0.1',
-    };
+    const watching = await site.watching();
     const program = join(import.meta.dirname, 'injector-watch.ts');
     const child = cluster.site.node.spawn([process.execPath, program, JSON.stringify(watching)], {
       stdio: ['pipe', 'pipe', 'inherit'],

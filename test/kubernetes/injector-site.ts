@@ -22,8 +22,13 @@ export const PORTS: readonly { readonly webhook: number; readonly status: number
 /** What lies in the cluster for pods, and not among what is applied here. */
 const PODS_OWN = new Set(['Deployment', 'PodDisruptionBudget', 'Service', 'ConfigMap', 'NetworkPolicy']);
 
-export const VALUES = {
+/** The image that pods of tests have. */
+export const imageValues = {
   image: { repository: 'docker.io/local/netproxy', tag: 'test', pullPolicy: 'Never' },
+};
+
+export const VALUES = {
+  ...imageValues,
   profiles: {
     default: {
       bastions: [{ name: 'main', host: '192.0.2.1', user: 'deploy' }],
@@ -108,25 +113,14 @@ export class InjectorSite {
     const account = accounts.split('\n').find((name) => name.endsWith('-injector')) ?? '';
     const { stdout: token } = await this.own.kubectl(['create', 'token', account.replace(/^.*\//, '')]);
     writeFileSync(join(folder, 'token'), token);
-    writeFileSync(join(folder, 'ca.crt'), Buffer.from((await this.#server()).authority, 'base64'));
+    writeFileSync(join(folder, 'ca.crt'), (await apiAccess(this.cluster)).authority);
     writeFileSync(join(folder, 'namespace'), this.own.name);
-  }
-
-  /** Where the API server is, and whom to trust there, in base64. */
-  async #server(): Promise<{ url: URL; authority: string }> {
-    const { stdout } = await this.cluster.kubectl(['config', 'view', '--raw', '--flatten', '--output=json']);
-    const [{ cluster }] = (
-      JSON.parse(stdout) as {
-        clusters: [{ cluster: { server: string; 'certificate-authority-data': string } }];
-      }
-    ).clusters;
-    return { url: new URL(cluster.server), authority: cluster['certificate-authority-data'] };
   }
 
   /** Starts one of the replicas. */
   async start(index: number): Promise<Replica> {
     const { webhook, status } = PORTS[index]!;
-    const { url } = await this.#server();
+    const { host, port } = await apiAccess(this.cluster);
     const child = this.cluster.site.node.spawn(
       [
         ...[process.execPath, MAIN, 'injector', '--log-format', 'json'],
@@ -138,8 +132,8 @@ export class InjectorSite {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: {
           PATH: process.env['PATH'],
-          KUBERNETES_SERVICE_HOST: url.hostname,
-          KUBERNETES_SERVICE_PORT: url.port,
+          KUBERNETES_SERVICE_HOST: host,
+          KUBERNETES_SERVICE_PORT: String(port),
         },
       },
     );
@@ -173,17 +167,14 @@ export class InjectorSite {
     });
   }
 
-  /** What injector-watch.ts needs of the API server. */
-  async access(): Promise<Omit<Watching, 'ports' | 'name'>> {
-    const { url, authority } = await this.#server();
-    const { stdout } = await this.cluster.kubectl([
-      ...['config', 'view', '--raw', '--flatten', '--output=jsonpath={.users[0].user.token}'],
-    ]);
+  /** What injector-watch.ts is to do here. */
+  async watching(): Promise<Watching> {
     return {
-      ...{ host: url.hostname, port: Number(url.port), token: stdout, pod: pod('watched') },
-      authority: Buffer.from(authority, 'base64').toString(),
+      ...(await apiAccess(this.cluster)),
+      pod: pod('watched'),
       pods: `/api/v1/namespaces/${this.apps.name}/pods`,
       webhook: `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${this.webhook}`,
+      ports: PORTS.map(({ webhook }) => webhook),
     };
   }
 
@@ -233,5 +224,22 @@ export function pod(name: string, spec: object = {}, metadata: object = {}): obj
       ...{ serviceAccountName: 'app', containers: [{ name: 'app', image: 'docker.io/local/node:test' }] },
       ...spec,
     },
+  };
+}
+
+/** Where the API server is, whom to trust there, in PEM, and the token of who may do everything. */
+export async function apiAccess(
+  cluster: Cluster,
+): Promise<Pick<Watching, 'host' | 'port' | 'authority' | 'token'>> {
+  const { stdout } = await cluster.kubectl(['config', 'view', '--raw', '--flatten', '--output=json']);
+  const { clusters, users } = JSON.parse(stdout) as {
+    clusters: [{ cluster: { server: string; 'certificate-authority-data': string } }];
+    users: [{ user: { token: string } }];
+  };
+  const [{ cluster: at }] = clusters;
+  const { hostname, port } = new URL(at.server);
+  return {
+    ...{ host: hostname, port: Number(port), token: users[0].user.token },
+    authority: Buffer.from(at['certificate-authority-data'], 'base64').toString(),
   };
 }

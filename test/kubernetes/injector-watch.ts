@@ -17,9 +17,8 @@ export interface Watching {
   readonly pods: string;
   readonly webhook: string;
   readonly pod: object;
-  /** Ports of replicas on the loopback, and the name that they are for. */
+  /** Ports of replicas on the loopback; there may be none. */
   readonly ports: readonly number[];
-  readonly name: string;
 }
 
 export interface Watched {

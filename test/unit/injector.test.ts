@@ -169,6 +169,17 @@ describe('netproxy injector with files', () => {
     socket.on('error', () => {});
     socket.write('\0\0\0\0\r\n\r\n');
     await new Promise((resolve) => socket.once('close', resolve).resume());
+    // One that never comes to its end.
+    const slow = connect({
+      port: ports.webhook,
+      host: '127.0.0.1',
+      ca: trusted.authority,
+      servername: NAME,
+    });
+    slow.write(
+      'POST /inject HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    );
+    await new Promise((resolve) => slow.once('close', resolve).resume());
     assert.equal((await ask(review)).status, 200);
     const { text } = await status('/metrics');
     for (const code of [400, 404, 405, 413, 415])
