@@ -194,7 +194,11 @@ function patchAnnotations(metadata: Json | undefined, wanted: Readonly<Record<st
   const there = objectOf(member(metadata, 'annotations'));
   if (there === undefined) return [{ op: 'add', path: '/metadata/annotations', value: wanted }];
   return Object.entries(wanted)
-    .filter(([key, value]) => member(there, key) !== value)
+    .filter(([key, value]) => {
+      const own = member(there, key);
+      // What the pod says of itself stays, such as its own list of volumes for the autoscaler; the mark is ours.
+      return key === INJECTED_ANNOTATION ? own !== value : own === undefined;
+    })
     .map(([key, value]) => ({
       op: 'add',
       // RFC 6901 section 3.

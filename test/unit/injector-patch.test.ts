@@ -47,6 +47,13 @@ describe('a pod that gets the sidecar', () => {
     assert.equal(at(kept, 'metadata', 'annotations', 'netproxy.io/injected'), 'default');
   });
 
+  test('keeps an annotation of its own that the profile has too, but not a mark', async () => {
+    const own = { 'netproxy.io/checksum': 'mine', 'netproxy.io/injected': 'other' };
+    const pod = podOf({}, { annotations: own });
+    const made = patched(pod, decide(pod, around(await profileOf())));
+    assert.deepEqual(at(made, 'metadata', 'annotations'), { ...own, 'netproxy.io/injected': 'default' });
+  });
+
   test('has it first among its containers in the classic form, with a warning where it would not end', async () => {
     const job = podOf({ restartPolicy: 'Never' });
     const decision = decide(job, around(await profileOf(CLASSIC)));
