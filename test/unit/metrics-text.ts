@@ -97,6 +97,9 @@ export function problemsOf(families: readonly MetricFamily[]): string[] {
     if (/^.*(counter|gauge|histogram)/.test(name)) found.push('its type in the name');
     if (UNITS.test(name)) found.push('no base unit');
     if (name !== name.toLowerCase() || name.includes(':')) found.push('capitals or colons');
+    // They are those of histograms and summaries.
+    if (type !== 'histogram' && samples.some(({ labels }) => 'le' in labels || 'quantile' in labels))
+      found.push('a label of another type');
     if (type === 'counter' && samples.some(({ value }) => !(value >= 0))) found.push('a counter below 0');
     if (type !== 'histogram' && samples.some((sample) => sample.name !== name)) found.push('a suffix');
     if (type === 'histogram') found.push(...histogramProblems(name, samples));

@@ -139,6 +139,7 @@ test('the reader of the format finds what is wrong', () => {
     '# HELP a_total Help.\n# TYPE a_total gauge\na_total 1\n',
     '# HELP a_ms Help.\n# TYPE a_ms gauge\na_ms 1\n',
     `${head}a_total -1\n`,
+    '# HELP a Help.\n# TYPE a gauge\na{quantile="1"} 1\n',
     '# HELP a Help.\n# TYPE a histogram\na_bucket{le="1"} 2\na_bucket{le="+Inf"} 1\na_sum 1\na_count 1\n',
     '# HELP a Help.\n# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n',
   ])

@@ -48,7 +48,7 @@ export interface Collected {
   /** Of flows that are over. */
   readonly ended: Tally;
   readonly endedBytes: Tally;
-  /** Seconds, by quantile. */
+  /** Seconds, by percentile. */
   readonly loopDelay: Readonly<Record<string, number>>;
 }
 
@@ -105,7 +105,7 @@ export function collect(from: Collected): Samples {
     })),
     netproxy_leaked_packets_total: from.filter === undefined ? [] : one(from.filter.leaked),
     netproxy_refused_packets_total: from.filter === undefined ? [] : one(from.filter.refused),
-    netproxy_event_loop_delay_seconds: by('quantile', from.loopDelay),
+    netproxy_event_loop_delay_seconds: by('percentile', from.loopDelay),
     process_resident_memory_bytes: one(process.memoryUsage.rss()),
     process_cpu_seconds_total: one((user + system) / MICROSECONDS),
     process_start_time_seconds: one(performance.timeOrigin / MS_PER_S),

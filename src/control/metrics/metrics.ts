@@ -20,11 +20,7 @@ type LoopDelay = ReturnType<typeof monitorEventLoopDelay>;
 
 const MS_PER_S = 1000;
 const NS_PER_S = 1e9;
-const QUANTILES: readonly (readonly [label: string, percentile: number])[] = [
-  ['0.5', 50],
-  ['0.99', 99],
-  ['1', 100],
-];
+const PERCENTILES: readonly number[] = [50, 99, 100];
 
 export class Metrics {
   readonly #sources: Sources;
@@ -87,7 +83,7 @@ export class Metrics {
     const resolution = LOOP_DELAY_SAMPLE_MS / MS_PER_S;
     const late = (percentile: number): number =>
       delay.count === 0 ? 0 : Math.max(delay.percentile(percentile) / NS_PER_S - resolution, 0);
-    const told = Object.fromEntries(QUANTILES.map(([label, percentile]) => [label, late(percentile)]));
+    const told = Object.fromEntries(PERCENTILES.map((percentile) => [percentile, late(percentile)]));
     delay.reset();
     return told;
   }

@@ -85,8 +85,8 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   ),
   netproxy_refused_packets_total: counter('Packets that the filter refused. Absent without the filter.'),
   netproxy_event_loop_delay_seconds: gauge(
-    'How late JavaScript runs, between two scrapes: quantiles 0.5, 0.99 and 1.',
-    'quantile',
+    'How late JavaScript runs, between two scrapes: percentiles 50, 99 and 100.',
+    'percentile',
   ),
   process_resident_memory_bytes: gauge('Resident memory.'),
   process_cpu_seconds_total: counter('Processor time, of user and system.'),
