@@ -48,6 +48,8 @@ class Descriptor {
   int fd_;
 };
 
+int make(int helper) { return socket::make({AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, 0}, helper); }
+
 [[noreturn]] void fail(int error, const char* what) {
   throw std::system_error(error, std::generic_category(), what);
 }
@@ -58,8 +60,9 @@ int parse(const std::string& text, void* out) {
   fail(EINVAL, "address");
 }
 
-Request make_request(const SocketTuple& tuple, uint32_t device) {
+Request make_request(const SocketTuple& tuple, uint32_t device, uint32_t sequence) {
   Request request{};
+  request.header.nlmsg_seq = sequence;
   request.header.nlmsg_len = sizeof request;
   request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
   request.header.nlmsg_flags = NLM_F_REQUEST;
@@ -103,22 +106,22 @@ uint64_t cgroup_of(const inet_diag_msg& message, size_t length) {
   return 0;
 }
 
-}  // namespace
-
-std::optional<SocketOwner> socket_owner(const SocketTuple& tuple, const std::string& device, int helper) {
-  const Descriptor netlink(socket::make({AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, 0}, helper));
-  const Request request = make_request(tuple, index_of(device, netlink.fd()));
+std::optional<SocketOwner> ask(const SocketTuple& tuple, const std::string& device, int fd) {
+  thread_local uint32_t sequence = 0;
+  const Request request = make_request(tuple, index_of(device, fd), ++sequence);
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  if (sendto(netlink.fd(), &request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&kernel),
-             sizeof kernel) < 0)
+  if (sendto(fd, &request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0)
     fail(errno, "sock_diag");
   alignas(nlmsghdr) char answer[kAnswerBytes];
-  // The kernel has answered before sendto(2) returned.
-  const ssize_t got = recv(netlink.fd(), answer, sizeof answer, MSG_DONTWAIT);
-  if (got < 0) fail(errno, "sock_diag");
-  const auto* header = reinterpret_cast<const nlmsghdr*>(answer);
-  if (!NLMSG_OK(header, static_cast<size_t>(got))) fail(EBADMSG, "sock_diag");
+  const auto* const header = reinterpret_cast<const nlmsghdr*>(answer);
+  // The kernel has answered before sendto(2) returned. Where reading failed once, that answer comes first
+  // now.
+  do {
+    const ssize_t got = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+    if (got < 0) fail(errno, "sock_diag");
+    if (!NLMSG_OK(header, static_cast<size_t>(got))) fail(EBADMSG, "sock_diag");
+  } while (header->nlmsg_seq != sequence);
   if (header->nlmsg_type == NLMSG_ERROR) {
     const int error = header->nlmsg_len < NLMSG_LENGTH(sizeof(nlmsgerr))
                           ? EBADMSG
@@ -135,6 +138,18 @@ std::optional<SocketOwner> socket_owner(const SocketTuple& tuple, const std::str
   const size_t length = header->nlmsg_len - NLMSG_HDRLEN;
   return SocketOwner{
       .uid = message.idiag_uid, .inode = message.idiag_inode, .cgroup = cgroup_of(message, length)};
+}
+
+}  // namespace
+
+std::optional<SocketOwner> socket_owner(const SocketTuple& tuple, const std::string& device, int helper) {
+  if (helper >= 0) {
+    const Descriptor netlink(make(helper));
+    return ask(tuple, device, netlink.fd());
+  }
+  // Kept, since each flow is asked about: making it anew is three of five system calls.
+  thread_local const Descriptor own(make(helper));
+  return ask(tuple, device, own.fd());
 }
 
 }  // namespace netproxy::netlink

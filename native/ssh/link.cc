@@ -55,6 +55,7 @@ void Link::attach(uint32_t number, tcp::FlowId flow, uint32_t remote, uint32_t w
   }
   // The server's first data may stand in the inbox.
   add(number, flow, remote, window, largest).message = messages_;
+  engine_->accept(flow);
   finish(lock);
 }
 

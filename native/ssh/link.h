@@ -54,8 +54,8 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   bool unexpect(uint32_t channel);
   // A round trip to the server took so long. The shortest bounds the windows of channels.
   void round_trip(Time us);
-  // From now on the bytes of the flow and of the channel, which the server knows as `remote`, are one
-  // conversation. `window`: what the server takes; `largest`: bytes of data in one packet.
+  // Accepts the flow. From now on the bytes of it and of the channel, which the server knows as `remote`, are
+  // one conversation. `window`: what the server takes; `largest`: bytes of data in one packet.
   void attach(uint32_t channel, tcp::FlowId flow, uint32_t remote, uint32_t window, uint32_t largest);
   struct Totals {
     uint64_t sent = 0;

@@ -19,6 +19,8 @@ export type ChannelEnd = 'finished' | 'reset-by-peer' | 'aborted' | 'upstream-lo
 export interface Channel {
   /** The bastion that carries it, if one does. */
   readonly bastion?: string;
+  /** The flow that waited is accepted by `start`, or was before. */
+  readonly accepts?: boolean;
   /**
    * Starts the exchange: bytes are pulled from `source` as the upstream has room and pushed into
    * `sink` as they arrive. Called exactly once, in the turn in which the channel was handed over.
@@ -38,7 +40,7 @@ export interface Channel {
 export interface DialHandlers {
   /**
    * The engine's flow that waits for the answer. It may be accepted by native code as soon as the far end has
-   * answered, which is before `opened`; should the dial end otherwise all the same, rejecting the flow resets it.
+   * answered, which is before `opened` of a channel that `accepts`; should the dial end otherwise all the same, rejecting the flow resets it.
    */
   readonly flow?: number;
   opened(channel: Channel): void;

@@ -111,7 +111,7 @@ export interface SshLink {
   expect(channel: number, flow: number): void;
   /** No longer so. True when it was joined already and not yet attached; it is no more. */
   unexpect(channel: number): boolean;
-  /** From now on the bytes of `flow` and `channel`, which the server knows as `remote`, are joined. */
+  /** Accepts `flow`. From now on the bytes of it and of `channel`, which the server knows as `remote`, are joined. */
   attach(channel: number, flow: number, remote: number, window: number, largest: number): void;
   readTotals(channel: number): void;
   detach(channel: number): void;

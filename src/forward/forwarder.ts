@@ -191,7 +191,7 @@ class ForwardedFlow implements LiveFlow {
   #opened(channel: Channel): void {
     this.#channel = channel;
     this.#openMs = this.#now() - this.#started;
-    this.#flow.accept();
+    if (channel.accepts !== true) this.#flow.accept();
     channel.start(this.#flow.source, this.#flow.sink, (end) => this.#channelClosed(end));
   }
 

@@ -128,7 +128,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     if (opening === undefined || opening instanceof SshChannel) return;
     if (!opening.isCommand) this.#outcomes?.confirmed(opening.target);
     const dial = this.#answered(opening);
-    const channel = new SshChannel(id, this, info);
+    const channel = new SshChannel(id, this, info, this.link !== undefined && dial?.flow !== undefined);
     this.#slots[id] = channel;
     if (dial === undefined || opening.overrun) channel.abort();
     if (dial?.command !== undefined) this.#run(dial, dial.command, channel);
@@ -287,7 +287,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
 
   /** The application was told that it is connected, and may have sent: nothing can be dialled elsewhere. */
   #lostAfterAnswer(id: number, dial: PendingDial): void {
-    const channel = new SshChannel(id, this, { recipient: id, sender: 0, window: 0, packetSize: 0 });
+    const channel = new SshChannel(id, this, { recipient: id, sender: 0, window: 0, packetSize: 0 }, true);
     dial.open(channel);
     channel.lost();
   }

@@ -37,6 +37,7 @@ export class SshChannel implements Channel {
   readonly id: number;
   readonly remoteId: number;
   readonly bastion?: string;
+  readonly accepts: boolean;
   /** Kept by the scheduler: true while the channel waits for its turn. */
   scheduled = false;
   /** Of a command. */
@@ -62,7 +63,9 @@ export class SshChannel implements Channel {
   #eofReceived = false;
   #closeSent = false;
 
-  constructor(id: number, host: ChannelHost, info: OpenConfirmation) {
+  /** `accepts`: native code is to accept the flow that waits. */
+  constructor(id: number, host: ChannelHost, info: OpenConfirmation, accepts = false) {
+    this.accepts = accepts;
     this.id = id;
     this.remoteId = info.sender;
     this.#host = host;

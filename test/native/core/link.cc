@@ -354,7 +354,6 @@ class Client {
         if (channel.over) {
           close_channel(number);
         } else {
-          engine_->accept(channel.flow);
           link_->attach(number, channel.flow, channel.remote, get32(payload + 9), get32(payload + 13));
           if (channel.ended) submit(message(kEof, {channel.remote}));
         }
