@@ -30,8 +30,8 @@ const GROUPS = {
   engine: { atOnce: 2, prepare: 'engine.mjs' },
   kubernetes: {
     atOnce: 2,
-    // Its webhook is asked about the pods of all.
-    alone: ['release'],
+    // The webhook of `release` is asked about the pods of all.
+    alone: ['many', 'release'],
     prepare: 'kubernetes.mjs',
     beside: { program: 'test/kubernetes/lab.ts', variable: 'NETPROXY_TEST_CLUSTER', unless: 'KUBECONFIG' },
   },

@@ -20,6 +20,8 @@ import type { Namespace } from '../lab/namespaces.ts';
 /** Of a program's log that an error tells. */
 const TAIL_CHARACTERS = 3_000;
 const STOP_DEADLINE_MS = 10_000;
+/** Of processor time for all pods together; a process has 1024. */
+const SHARES = 16 * 1024;
 
 /**
  * The first process. What the programs keep at places that can't be configured lies in memory of this mount
@@ -174,6 +176,9 @@ function hierarchies(): string[] {
 function makeGroup(hierarchy: string, group: string): void {
   const folder = join(hierarchy, group);
   mkdirSync(folder, { recursive: true });
+  // Beside processes of the root group it would count as one of them, whatever runs in it.
+  const shares = join(folder, 'cpu.shares');
+  if (existsSync(shares)) writeFileSync(shares, String(SHARES));
   // A group of version 1 has no processors and no memory until it is given some (cpusets(7)).
   for (const name of ['cpuset.cpus', 'cpuset.mems']) {
     const own = join(folder, name);
