@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { chmodSync, chownSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Finding } from '../../src/core/finding.ts';
 import { engineBuilds, IMAGES } from '../lab/engine.ts';
 import type { EngineBuild } from '../lab/engine.ts';
 import { countLeaks, LAB } from '../lab/namespaces.ts';
@@ -108,7 +109,7 @@ class Place {
         assert.equal(code, 7);
         assert.equal(stderr, '');
       },
-      `ip and not (host ${LAB.bastion.v4} and tcp port 22)`,
+      `ip and not igmp and not (host ${LAB.bastion.v4} and tcp port 22)`,
     );
     assert.equal(count, 0, lines.join('\n'));
   }
@@ -118,6 +119,16 @@ class Place {
     const { code, stdout, stderr } = await this.run(flags, ['echo', 'started']);
     assert.match(stderr, told);
     assert.deepEqual([code, stdout], [64, '']);
+  }
+
+  /** What the doctor says of `exec` there. */
+  async doctor(flags: readonly string[]): Promise<Finding> {
+    const words = ['run', '--rm', ...flags, IMAGES.netproxy, 'doctor', '--offline', '--json'];
+    const { stdout } = await this.site.engine.docker(words, { mayFail: true });
+    const { findings } = JSON.parse(stdout) as { findings: readonly Finding[] };
+    const finding = findings.find(({ check }) => check === 'exec');
+    assert.ok(finding !== undefined, stdout);
+    return finding;
   }
 
   async close(): Promise<void> {
@@ -136,7 +147,11 @@ for (const build of engineBuilds()) {
     after(() => place?.close());
 
     test('a user without any right needs the device and the profile, and stays who he is', async () => {
-      await place.works([...AS_USER, ...NOTHING, ...place.device(), ...PROFILE], `${USER} ${USER} ${USER} 1`);
+      const given = [...AS_USER, ...NOTHING, ...place.device(), ...PROFILE];
+      await place.works(given, `${USER} ${USER} ${USER} 1`);
+      const { status, found } = await place.doctor(given);
+      assert.match(found, /could run a command .* as user 1000, by a user namespace/);
+      assert.equal(status, 'ok');
     });
 
     test('root of an ordinary container, with NET_ADMIN or without, keeps all of its users', async () => {
@@ -149,6 +164,12 @@ for (const build of engineBuilds()) {
         /error NAMESPACE_REFUSED: making a network namespace[^]*docker run: --security-opt seccomp=seccomp\.json --device \/dev\/net\/tun/;
       await place.refuses([...AS_USER, ...place.device()], profileMissing);
       await place.refuses(['--cap-add', 'NET_ADMIN', ...place.device()], profileMissing);
+      const doctor = await place.doctor([...AS_USER, ...place.device()]);
+      assert.deepEqual(
+        [doctor.status, /seccomp=seccomp\.json/.test(doctor.fix ?? '')],
+        ['skipped', true],
+        doctor.found,
+      );
       const deviceMissing =
         /error TUN_MISSING: opening the TUN device[^]*docker run: --device \/dev\/net\/tun/;
       await place.refuses([...AS_USER, ...PROFILE], deviceMissing);
