@@ -31,7 +31,7 @@ const GROUPS = {
   kubernetes: {
     atOnce: 2,
     // The webhook of `release` is asked about the pods of all.
-    alone: ['many', 'release'],
+    alone: ['many', 'injector', 'release'],
     prepare: 'kubernetes.mjs',
     beside: { program: 'test/kubernetes/lab.ts', variable: 'NETPROXY_TEST_CLUSTER', unless: 'KUBECONFIG' },
   },

@@ -19,8 +19,11 @@ export const PORTS: readonly { readonly webhook: number; readonly status: number
   { webhook: 28_444, status: 28_081 },
 ];
 
-/** What lies in the cluster for pods, and not among what is applied here. */
-const PODS_OWN = new Set(['Deployment', 'PodDisruptionBudget', 'Service', 'ConfigMap', 'NetworkPolicy']);
+/** What is for replicas in pods, or holds for the pods of all. */
+const LEFT_OUT = new Set([
+  ...['Deployment', 'PodDisruptionBudget', 'Service', 'ConfigMap', 'NetworkPolicy'],
+  ...['ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding'],
+]);
 
 /** The image that pods of tests have. */
 export const imageValues = {
@@ -90,7 +93,7 @@ export class InjectorSite {
     mkdirSync(join(this.#folder, 'profiles'));
     for (const [name, text] of Object.entries(profiles?.data ?? {}))
       writeFileSync(join(this.#folder, 'profiles', name), text);
-    const applied = rendered.filter(({ kind }) => !PODS_OWN.has(kind)).map((object) => this.#onNode(object));
+    const applied = rendered.filter(({ kind }) => !LEFT_OUT.has(kind)).map((object) => this.#onNode(object));
     await own.apply(...applied);
     // Without a controller manager nobody else makes one.
     await apps.apply({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'app' } });
