@@ -19,6 +19,7 @@ import {
   APP_PORT,
   APP_VOLUME,
   ask,
+  leftBy,
   podObject,
   Profile,
   sidecarOf,
@@ -139,16 +140,14 @@ describe('a pod with the sidecar', { skip: outsideLab() }, () => {
   });
 
   test('lets nothing else out', async () => {
-    const before = uplink.lines.length;
     // The capture sees what is not for the bastion: this pod has no sidecar.
     const words = ['timeout', '2', 'node', '/app/app.ts', 'echo', LAB.target.v4, echo];
     assert.equal((await place.exec('neighbour', 'app', words, { mayFail: true })).stdout, '');
-    await waitFor('the packets of the pod without a sidecar', () => uplink.lines.length > before);
-    const { status } = await place.get<PodObject>('pod/neighbour');
-    assert.deepEqual(
-      uplink.lines.filter((line) => !line.includes(`IP ${status.podIP}.`)),
-      [],
+    await waitFor(
+      'the packets of the pod without a sidecar',
+      async () => (await leftBy(place, uplink)).length > 0,
     );
+    assert.deepEqual(await leftBy(place, uplink, ['neighbour']), []);
   });
 
   test('says in its log and its events why it can not work', async () => {

@@ -254,3 +254,17 @@ export async function watchUplink(site: ClusterSite, sshds: readonly Sshd[]): Pr
     `src net ${NETWORKS.pods} and not (${[...allowed, asks].join(' or ')})`,
   );
 }
+
+/** Of what a capture of the uplink saw, the packets of a namespace's pods; other files have pods of their own. */
+export async function leftBy(
+  place: TestNamespace,
+  uplink: Capture,
+  except: readonly string[] = [],
+): Promise<string[]> {
+  const { stdout } = await place.kubectl(['get', 'pods', '--output=json']);
+  const pods = (JSON.parse(stdout) as { items: readonly PodObject[] }).items;
+  const looked = pods.filter(({ metadata }) => !except.includes(metadata.name));
+  if (looked.length === 0) throw new Error(`there are no pods in ${place.name}`);
+  const addresses = looked.map(({ status }) => `IP ${status.podIP}.`);
+  return uplink.lines.filter((line) => addresses.some((address) => line.includes(address)));
+}
