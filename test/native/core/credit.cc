@@ -95,11 +95,11 @@ TEST_CASE("a server that invites more than it may is held to what a window can b
 
 TEST_CASE("a receive window is topped up once enough of it is used") {
   ReceiveWindow window;
-  CHECK(window.top_up() == 0);
+  CHECK(window.top_up(limits::kChannelWindowMax) == 0);
   CHECK(window.use(1));
-  CHECK(window.top_up() == 0);
+  CHECK(window.top_up(limits::kChannelWindowMax) == 0);
   CHECK(window.use(limits::kChannelWindow / limits::kTopUpDivisor));
-  CHECK(window.top_up() == limits::kChannelWindow / limits::kTopUpDivisor + 1);
+  CHECK(window.top_up(limits::kChannelWindowMax) == limits::kChannelWindow / limits::kTopUpDivisor + 1);
 }
 
 TEST_CASE("it doubles each time it was filled while the reader kept up, to its limit and no further") {
@@ -107,20 +107,32 @@ TEST_CASE("it doubles each time it was filled while the reader kept up, to its l
   uint64_t target = limits::kChannelWindow;
   while (target < limits::kChannelWindowMax) {
     CHECK(window.use(target));
-    CHECK(window.top_up() == target * 2);
+    CHECK(window.top_up(limits::kChannelWindowMax) == target * 2);
     target *= 2;
   }
   CHECK(window.use(target));
-  CHECK(window.top_up() == target);
+  CHECK(window.top_up(limits::kChannelWindowMax) == target);
 }
 
 TEST_CASE("a reader that lags gets no more than at the start") {
   ReceiveWindow window;
   CHECK(window.use(limits::kChannelWindow));
-  CHECK(window.top_up() == 2 * limits::kChannelWindow);
+  CHECK(window.top_up(limits::kChannelWindowMax) == 2 * limits::kChannelWindow);
   window.lag();
   CHECK(window.use(limits::kChannelWindow - 1));
-  CHECK(window.top_up() == 0);
+  CHECK(window.top_up(limits::kChannelWindowMax) == 0);
+}
+
+TEST_CASE(
+    "a short way is invited no further than its round trip is worth, once what was invited before is used") {
+  ReceiveWindow window;
+  constexpr uint64_t kMost = limits::kChannelWindowShort;
+  CHECK(window.use(limits::kChannelWindow - kMost));
+  CHECK(window.top_up(kMost) == 0);
+  CHECK(window.use(kMost));
+  CHECK(window.top_up(kMost) == kMost);
+  CHECK(window.use(kMost));
+  CHECK(window.top_up(kMost) == kMost);
 }
 
 TEST_CASE("more than was invited is told") {

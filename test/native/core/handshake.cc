@@ -342,13 +342,12 @@ TEST_CASE("the port's reuse while dialling is a new flow, and the old one is tol
   s.expect({.flags = "SA", .ack = 5001});
 }
 
-TEST_CASE("late and repeated answers to a connect do nothing") {
+TEST_CASE("late and repeated answers to a connect do nothing, but a rejection resets what was accepted") {
   Script s;
   s.establish();
   s.host.stack.accept(s.flow);
-  s.host.stack.reject(s.flow, tcp::Reject::kRefused);
   s.silent();
-  s.host.stack.abort(s.flow);
+  s.host.stack.reject(s.flow, tcp::Reject::kHostUnreachable);
   s.expect({.flags = "RA", .seq = 1, .ack = 1});
   s.host.stack.accept(s.flow);
   s.host.stack.reject(s.flow, tcp::Reject::kHostUnreachable);
