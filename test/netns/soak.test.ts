@@ -4,6 +4,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { LAB, waitFor } from '../lab/namespaces.ts';
+import { PORTS } from './ports.ts';
 import { World } from './world.ts';
 
 /** Two minutes in CI; docs/contributing.md has the command for half an hour. */
@@ -50,6 +51,8 @@ test(`${SECONDS} s of bulk, chatty, aborted, half-closed, slow and refused conne
         return found === undefined ? undefined : (JSON.parse(found) as State);
       });
     };
+    // The first flow opens the socket that asks for owners, which is kept.
+    assert.deepEqual(await world.client('connect', LAB.target.v4, PORTS.echo), { connected: true });
     const before = descriptors(pid);
     const { timers } = await state();
     const samples: number[] = [];
