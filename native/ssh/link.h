@@ -139,6 +139,14 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   void reserve(size_t room);
   void note_use(uint32_t channel, Time now);
   bool shared(Time now) const { return now - turns_taken_at_ < limits::kSharedUs; }
+  // A flow of small pieces, as a dialogue sends them, shares the connection: whatever keeps the engine thread
+  // from the next of them is cut short.
+  bool attended(Time now) const { return shared(now) && now - small_turn_at_ < limits::kSharedUs; }
+  size_t quantum(Time now) const { return attended(now) ? limits::kQuantumAttended : limits::kQuantum; }
+  // Bytes that run() may send for flows in one turn of the engine thread.
+  size_t budget(Time now) const { return attended(now) ? limits::kQuantumAttended : limits::kServeBytes; }
+
+  int reads_in_a_row();
 
   // receive.cc
   bool receive();
@@ -185,6 +193,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   bool drained_wanted_ = false;
   uint32_t last_used_ = UINT32_MAX;
   Time turns_taken_at_ = 0;
+  Time small_turn_at_ = 0;  // when a flow had little to send, and nothing more
   uint64_t received_bytes_ = 0;
   uint64_t sent_bytes_ = 0;
   std::vector<uint8_t> inbox_;

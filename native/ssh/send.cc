@@ -144,7 +144,7 @@ bool Link::run(size_t budget) {
 bool Link::turn(Channel& channel) {
   const Time now = engine::now();
   const bool together = shared(now);
-  const size_t max = std::min<uint64_t>(limits::kQuantum, channel.credit.available(together));
+  const size_t max = std::min<uint64_t>(quantum(now), channel.credit.available(together));
   // With the window shut only the end can be passed on.
   if (max == 0) {
     if (engine_->ended(channel.flow)) {
@@ -166,6 +166,7 @@ bool Link::turn(Channel& channel) {
   end_ += result.written;
   channel.totals.sent += result.moved;
   if (result.moved > 0) note_use(channel.number, now);
+  if (result.moved > 0 && result.moved <= limits::kSmallTurnBytes && result.drained) small_turn_at_ = now;
   channel.credit.use(result.moved, !result.drained, together, now);
   if (result.ended) {
     channel.ended = true;
