@@ -77,8 +77,9 @@ function readLine(
       }
     };
     signal.addEventListener('abort', aborted, { once: true });
-    show(prompt);
+    // Before the question is seen: the terminal would show what is typed at once.
     stdin.setRawMode(true);
+    show(prompt);
     stdin.on('data', read);
     stdin.resume();
   });
