@@ -72,7 +72,8 @@ void Engine::run() {
     int timeout = 0;
     if (!more && unfinished_.empty()) {
       const std::lock_guard lock(mutex_);
-      sleeping_until_ = stack_.output_owed() ? 0 : stack_.next_deadline();
+      // Another thread may have called serve_again() while this one was awake, and so without wake().
+      sleeping_until_ = stack_.output_owed() || !ready_.empty() ? 0 : stack_.next_deadline();
       timeout = wait_for(sleeping_until_);
     }
     bool readable = more;

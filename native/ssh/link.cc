@@ -62,8 +62,12 @@ void Link::attach(uint32_t number, tcp::FlowId flow, uint32_t remote, uint32_t w
 Link::Channel& Link::add(uint32_t number, tcp::FlowId flow, uint32_t remote, uint32_t window,
                          uint32_t largest) {
   if (number >= channels_.size()) channels_.resize(size_t{number} + 1);
-  channels_[number] = std::make_unique<Channel>(Channel{
-      .number = number, .flow = flow, .remote = remote, .largest = largest, .credit = Credit(window)});
+  // A server that allows packets of no data at all gets the smallest there are.
+  channels_[number] = std::make_unique<Channel>(Channel{.number = number,
+                                                        .flow = flow,
+                                                        .remote = remote,
+                                                        .largest = std::max(largest, 1u),
+                                                        .credit = Credit(window)});
   engine_->join(flow, shared_from_this(), number);
   // The flow may have bytes that were told of to nobody, or to JavaScript.
   enqueue(*channels_[number]);
@@ -164,6 +168,7 @@ void Link::polled(uint32_t events) {
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
     const std::lock_guard receiving(receive_mutex_);
     readable_ = true;
+    if ((events & ~uint32_t{EPOLLIN | EPOLLOUT}) != 0) hung_up_ = true;
   }
   if ((events & EPOLLOUT) != 0) {
     const std::lock_guard lock(mutex_);

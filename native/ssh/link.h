@@ -170,6 +170,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   size_t received_at_ = 0;
   size_t received_end_ = 0;
   bool readable_ = true;
+  bool hung_up_ = false;   // the end of the socket is in sight, and nothing more will be told of it
   bool keys_due_ = false;  // a NEWKEYS came, and its keys have not
 
   // Guards all below; the engine's lock may be taken while it is held, not the reverse.

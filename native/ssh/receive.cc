@@ -67,7 +67,7 @@ bool Link::read() {
     return false;
   }
   // Less than there was room for is all there was; what comes later is told of (EPOLLET, epoll(7)).
-  if (static_cast<size_t>(size) < limits::kReceiveBufferBytes) readable_ = false;
+  if (static_cast<size_t>(size) < limits::kReceiveBufferBytes && !hung_up_) readable_ = false;
   received_at_ = 0;
   received_end_ = static_cast<size_t>(size);
   received_bytes_ += received_end_;

@@ -130,9 +130,11 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     const dial = this.#answered(opening);
     const channel = new SshChannel(id, this, info, this.link !== undefined && dial?.flow !== undefined);
     this.#slots[id] = channel;
-    if (dial === undefined || opening.overrun) channel.abort();
+    if (dial === undefined) channel.abort();
     if (dial?.command !== undefined) this.#run(dial, dial.command, channel);
     else dial?.open(channel);
+    // Only now it has what is to be taken from it.
+    if (opening.overrun) channel.abort();
     if (opening.sourceEnded) channel.sourceEnded();
     this.#sendNext();
   }

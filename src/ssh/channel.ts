@@ -76,7 +76,8 @@ export class SshChannel implements Channel {
       () => host.shared(),
       () => performance.now(),
     );
-    this.#packetBytes = Math.min(info.packetSize, SSH_CHANNEL_PACKET_BYTES);
+    // A server that allows packets of no data at all gets the smallest there are.
+    this.#packetBytes = Math.max(1, Math.min(info.packetSize, SSH_CHANNEL_PACKET_BYTES));
   }
 
   start(source: ByteSource, sink: ByteSink, closed: (end: ChannelEnd) => void): void {

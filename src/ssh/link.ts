@@ -67,16 +67,28 @@ export class Link {
   #read(): void {
     // Messages first: a channel's last data and its end stand in the order of their arrival.
     while (!this.#closed) {
-      const messages = this.native.messages();
-      for (let at = 0; at < messages.length && !this.#closed;) {
-        const start = at + LENGTH_FIELD;
-        at = start + messages.readUInt32LE(at);
-        this.#events.message(messages.subarray(start, at));
-      }
+      const some = this.#readMessages();
       const heard = this.#closed ? 0 : this.native.poll();
       if (heard > 0) this.#tell(this.native.news.slice(0, 2 * heard));
-      if (messages.length === 0 && heard === 0) return;
+      if (!some && heard === 0) return;
     }
+  }
+
+  /** False when there were none. */
+  #readMessages(): boolean {
+    const messages = this.native.messages();
+    for (let at = 0; at < messages.length && !this.#closed;) {
+      const start = at + LENGTH_FIELD;
+      at = start + messages.readUInt32LE(at);
+      this.#events.message(messages.subarray(start, at));
+    }
+    return messages.length > 0;
+  }
+
+  /** What came before the end may have been received since messages were read: it is not lost. */
+  #fail(message: string): void {
+    while (!this.#closed && this.#readMessages());
+    if (!this.#closed) this.#events.failed(new Error(message));
   }
 
   #tell(news: Uint32Array): void {
@@ -86,8 +98,8 @@ export class Link {
       if (kind === NEWS_ENDED) this.#events.ended(channel);
       else if (kind === NEWS_OVERRUN) this.#events.overrun(channel);
       else if (kind === NEWS_DRAINED) this.#events.drained();
-      else if (kind === NEWS_DAMAGED) this.#events.failed(new Error('Message authentication failed'));
-      else this.#events.failed(new Error('the bastion closed the connection'));
+      else if (kind === NEWS_DAMAGED) this.#fail('Message authentication failed');
+      else this.#fail('the bastion closed the connection');
     }
   }
 }

@@ -408,6 +408,39 @@ class Client {
   std::thread thread_;
 };
 
+// The last message of a server and its end, which epoll tells of by one edge.
+void hear_message_and_end() {
+  int pair[2];
+  require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "socketpair");
+  const Bytes last = message(kClose, {kBase});
+  Bytes packet(ssh::Sealer::packet_bytes(last.size()));
+  packet.resize(keys<ssh::Sealer>(2, 0)->seal_payload(last.data(), last.size(), packet.data()));
+  require(send(pair[1], packet.data(), packet.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(packet.size()),
+          "sending the last message");
+  close(pair[1]);
+
+  const auto nothing = [] {};
+  const tcp::Config config{.secret = {3, 4}, .mtu = 1500, .ack_delay = limits::kAckDelayUs};
+  const auto engine = std::make_shared<engine::Engine>(open_tun(), config, nothing);
+  const auto link = std::make_shared<ssh::Link>(engine, pair[0], kBase, keys<ssh::Sealer>(1, 0),
+                                                keys<ssh::Opener>(2, 0), nothing);
+  link->start();
+  size_t heard = 0;
+  bool lost = false;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!lost && std::chrono::steady_clock::now() < deadline) {
+    heard += link->messages().size();
+    ssh::Link::Item item;
+    if (link->poll(&item, 1) == 1) lost = item.news == ssh::Link::News::kLost;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  heard += link->messages().size();
+  link->close();
+  engine->stop();
+  require(lost, "the end was not heard");
+  require(heard == sizeof(uint32_t) + last.size(), "the last message was not heard");
+}
+
 }  // namespace
 
 int main() {
@@ -418,5 +451,6 @@ int main() {
   run_applications(client.engine());
   client.stop();
   server.stop();
+  hear_message_and_end();
   return 0;
 }
