@@ -250,7 +250,7 @@ async function hasCarrier(namespace: Namespace, device: string): Promise<boolean
   return links[0]?.flags.includes('LOWER_UP') === true;
 }
 
-/** Polls until `state` gives something other than undefined, null or false; throws at the deadline. */
+/** Polls until `state` gives something other than undefined, null, false or ''; throws at the deadline. */
 export async function waitFor<T>(
   what: string,
   state: () => T | Promise<T>,
@@ -259,7 +259,7 @@ export async function waitFor<T>(
   const end = performance.now() + deadlineMs;
   for (;;) {
     const found = await state();
-    if (found !== undefined && found !== null && found !== false)
+    if (found !== undefined && found !== null && found !== false && found !== '')
       return found as NonNullable<Exclude<T, false>>;
     if (performance.now() > end) throw new Error(`waiting for ${what}: not so after ${deadlineMs} ms`);
     await sleep(POLL_INTERVAL_MS);
