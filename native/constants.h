@@ -134,6 +134,10 @@ inline constexpr uint64_t kAckDelayUs = 1'000;
 // 128 KiB taken, so less would stop and go; 600 MB/s need about this much on a path without delay.
 inline constexpr uint64_t kInFlightFloor = 192 * 1024;
 
+// Bytes beyond a step of the server's, where that is longer: so much goes on while the next step is on its
+// way.
+inline constexpr uint64_t kInFlightSlack = 64 * 1024;
+
 // Microseconds that a bulk upload may make the others on its connection wait, beside an eighth of the
 // path's own delay.
 inline constexpr uint64_t kQueueDelayUs = 50;

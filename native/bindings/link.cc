@@ -44,6 +44,7 @@ Napi::Function LinkObject::define(Napi::Env env) {
                          InstanceMethod<&LinkObject::flush>("flush"),
                          InstanceMethod<&LinkObject::expect>("expect"),
                          InstanceMethod<&LinkObject::unexpect>("unexpect"),
+                         InstanceMethod<&LinkObject::keep_to_windows>("keepToWindows"),
                          InstanceMethod<&LinkObject::round_trip>("roundTrip"),
                          InstanceMethod<&LinkObject::attach>("attach"),
                          InstanceMethod<&LinkObject::read_totals>("readTotals"),
@@ -129,6 +130,8 @@ void LinkObject::expect(const Napi::CallbackInfo& info) {
 Napi::Value LinkObject::unexpect(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), link_->unexpect(channel_at(info)));
 }
+
+void LinkObject::keep_to_windows(const Napi::CallbackInfo&) { link_->keep_to_windows(); }
 
 void LinkObject::round_trip(const Napi::CallbackInfo& info) { link_->round_trip(uint32_at(info, 0, "us")); }
 

@@ -28,6 +28,7 @@ class LinkObject final : public Napi::ObjectWrap<LinkObject> {
   void flush(const Napi::CallbackInfo&) { link_->flush(); }
   void expect(const Napi::CallbackInfo& info);
   Napi::Value unexpect(const Napi::CallbackInfo& info);
+  void keep_to_windows(const Napi::CallbackInfo& info);
   void round_trip(const Napi::CallbackInfo& info);
   void attach(const Napi::CallbackInfo& info);
   void read_totals(const Napi::CallbackInfo& info);

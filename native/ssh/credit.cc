@@ -36,12 +36,28 @@ void Credit::use(uint64_t bytes, bool more, bool shared, Time now) {
 void Credit::adjusted(uint64_t bytes, Time now) {
   // RFC 4254, 5.2: the window never exceeds 2^32 - 1 bytes.
   window_ = std::min<uint64_t>(window_ + bytes, UINT32_MAX);
+  if (lifted_) {
+    lifted_ = false;
+    floor_ = std::max(floor_, std::min(bytes, sent_ - taken_) + limits::kInFlightSlack);
+  }
   // Not more than was sent: a server may also widen its window.
   taken_ = std::min(sent_, taken_ + bytes);
   if (timed_at_ == tcp::kNever || taken_ < timed_offset_) return;
   const Time delay = now - timed_at_;
   timed_at_ = tcp::kNever;
   learn(delay, now);
+}
+
+bool Credit::lift() {
+  const uint64_t flying = sent_ - taken_;
+  const bool held_up = window_ > 0 && flying >= limit_;
+  const bool stuck = held_up && taken_ == taken_before_;
+  taken_before_ = held_up ? taken_ : UINT64_MAX;
+  if (!stuck) return false;
+  lifted_ = true;
+  limit_ = flying + window_;
+  timed_at_ = tcp::kNever;
+  return true;
 }
 
 void Credit::learn(Time delay, Time now) {
@@ -54,7 +70,7 @@ void Credit::learn(Time delay, Time now) {
   // Beyond the server's window there is nothing to gain.
   const uint64_t most = window_ + sent_ - taken_;
   const uint64_t limit = std::min(most, limit_ * (calm ? kGrow : kShrink) / 100);
-  limit_ = std::max<uint64_t>(limits::kInFlightFloor, limit);
+  limit_ = std::max(floor_, limit);
 }
 
 }  // namespace netproxy::ssh

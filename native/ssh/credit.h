@@ -27,6 +27,10 @@ class Credit {
   void use(uint64_t bytes, bool more, bool shared, Time now);
   // The server took `bytes` and invites as many.
   void adjusted(uint64_t bytes, Time now);
+  // For a server whose steps are longer than the limit, which waits for more as we wait for it. Called
+  // every few seconds; true when nothing was taken between two calls though the window had room: from then on
+  // the limit is no shorter than a step.
+  bool lift();
 
  private:
   void learn(Time delay, Time now);
@@ -34,7 +38,11 @@ class Credit {
   uint64_t window_;
   uint64_t sent_ = 0;
   uint64_t taken_ = 0;
+  uint64_t floor_ = limits::kInFlightFloor;
   uint64_t limit_ = limits::kInFlightFloor;
+  // Bytes taken at the last call of lift(), if the limit held us up.
+  uint64_t taken_before_ = UINT64_MAX;
+  bool lifted_ = false;  // the next step is to be learned
   Time shortest_ = tcp::kNever;
   Time shortest_since_ = 0;
   // A byte whose way is timed: it was sent when the limit was reached.

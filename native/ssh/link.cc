@@ -89,8 +89,11 @@ bool Link::unexpect(uint32_t number) {
 }
 
 void Link::round_trip(Time us) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   shorten(us);
+  if (closed_) return;
+  lift_limits();
+  finish(lock);
 }
 
 // What the window allows on its way is all that the server reads ahead of us, and it copies what it has read

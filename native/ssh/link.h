@@ -52,7 +52,11 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   void expect(uint32_t channel, tcp::FlowId flow);
   // No longer so. True when that has happened and attach() has not yet followed; it is undone.
   bool unexpect(uint32_t channel);
-  // A round trip to the server took so long. The shortest bounds the windows of channels.
+  // The server is not known to invite in steps shorter than the limit on bytes under way: only its windows
+  // limit what is sent.
+  void keep_to_windows();
+  // A round trip to the server took so long; told every few seconds. The shortest bounds the windows of
+  // channels.
   void round_trip(Time us);
   // Accepts the flow. From now on the bytes of it and of the channel, which the server knows as `remote`, are
   // one conversation. `window`: what the server takes; `largest`: bytes of data in one packet.
@@ -138,6 +142,9 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   bool write();
   void reserve(size_t room);
   void note_use(uint32_t channel, Time now);
+  // Sends go on where the limit on bytes under way has held them up for too long.
+  void lift_limits();
+  bool limited(Time now) const { return limits_ && shared(now); }
   bool shared(Time now) const { return now - turns_taken_at_ < limits::kSharedUs; }
   // A flow of small pieces, as a dialogue sends them, shares the connection: whatever keeps the engine thread
   // from the next of them is cut short.
@@ -192,6 +199,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   bool blocked_ = false;  // the socket took no more; the engine tells when it does
   bool held_ = false;     // keys are being exchanged
   bool drained_wanted_ = false;
+  bool limits_ = true;  // on bytes under way (credit.h)
   uint32_t last_used_ = UINT32_MAX;
   Time turns_taken_at_ = 0;
   Time small_turn_at_ = 0;  // when a flow had little to send, and nothing more

@@ -156,6 +156,9 @@ bool Link::took(uint32_t number, uint32_t bytes, size_t queued) {
   Channel* const channel = find(number);
   if (channel == nullptr) return false;
   if (channel->number != last_used_) note_use(channel->number, engine::now());
+  // The engine may have sent it since, and told of it before the channel was known to lag.
+  if (queued > limits::kSendHighWater && engine_->deliver(channel->flow, nullptr, 0) <= limits::kSendLowWater)
+    queued = 0;
   count(*channel, bytes, queued);
   finish(lock);
   return true;

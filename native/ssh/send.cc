@@ -98,7 +98,20 @@ void Link::used(uint32_t channel) {
 
 bool Link::shared() {
   const std::lock_guard lock(mutex_);
-  return shared(engine::now());
+  return limited(engine::now());
+}
+
+void Link::keep_to_windows() {
+  const std::lock_guard lock(mutex_);
+  limits_ = false;
+}
+
+void Link::lift_limits() {
+  for (const auto& channel : channels_) {
+    if (channel == nullptr || !channel->starved || !channel->credit.lift()) continue;
+    channel->starved = false;
+    enqueue(*channel);
+  }
 }
 
 size_t Link::queued() {
@@ -143,7 +156,7 @@ bool Link::run(size_t budget) {
 
 bool Link::turn(Channel& channel) {
   const Time now = engine::now();
-  const bool together = shared(now);
+  const bool together = limited(now);
   const size_t max = std::min<uint64_t>(quantum(now), channel.credit.available(together));
   // With the window shut only the end can be passed on.
   if (max == 0) {

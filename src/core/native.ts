@@ -119,11 +119,16 @@ export interface SshLink {
   took(channel: number, bytes: number, queued: number): boolean;
   /** The server invites more. False when the channel is not attached. */
   adjust(channel: number, bytes: number): boolean;
-  /** A round trip to the server took so many microseconds: the shortest bounds the windows of channels. */
+  /** The server may invite in steps longer than our limit on bytes under way: only its windows limit what is sent. */
+  keepToWindows(): void;
+  /**
+   * A round trip to the server took so many microseconds: the shortest bounds the windows of channels. Told every
+   * few seconds, since it also wakes uploads that wait for a step of the server's.
+   */
   roundTrip(us: number): void;
   /** A channel of JavaScript's own sent or received something. */
   used(channel: number): void;
-  /** More than one channel uses the connection now. */
+  /** More than one channel uses the connection now, and bytes under way are limited for it. */
   shared(): boolean;
   /** Bytes that the socket has not taken. */
   queued(): number;

@@ -57,6 +57,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
   #lastOrder = 0;
   #lastUsed = -1;
   #turnsTakenAt = -Infinity;
+  #limits = true;
 
   constructor(
     protocol: Protocol,
@@ -112,7 +113,14 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     this.#lastUsed = id;
   }
 
+  /** Uploads are held to the server's windows alone, and not to less while others use the connection. */
+  keepToWindows(): void {
+    this.#limits = false;
+    this.link?.native.keepToWindows();
+  }
+
   shared(): boolean {
+    if (!this.#limits) return false;
     if (this.link !== undefined) return this.link.native.shared();
     return performance.now() - this.#turnsTakenAt < SSH_SHARED_MS;
   }

@@ -43,6 +43,12 @@ import { Transport } from './transport.ts';
 import type { SocketFactory } from './transport.ts';
 import { TurnedAway } from './turned-away.ts';
 
+/**
+ * OpenSSH invites more after 96 KiB at most, well below the limit on bytes under way (send-credit.ts). Another server
+ * may wait until half of its window is used, which a limit below that never lets happen.
+ */
+const INVITES_OFTEN = /^SSH-2\.0-OpenSSH_/;
+
 export interface SessionOptions {
   /** The bastion's name in the configuration. */
   readonly name?: string;
@@ -321,6 +327,7 @@ export class Session {
     const protocol = this.#table.protocol;
     this.#transport.receiveInPlace(protocol);
     this.#link(protocol);
+    if (!INVITES_OFTEN.test(this.identification)) this.#table.keepToWindows();
     const keepalive = new Keepalive(
       () => this.#transport.received,
       () => protocol.ping(),

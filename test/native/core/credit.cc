@@ -75,6 +75,39 @@ TEST_CASE("the shortest way is forgotten: a path that became longer is filled ag
   CHECK(credit.available(true) == kWindow);
 }
 
+TEST_CASE("a server that takes larger steps than the limit gets them, once it was waited for") {
+  Credit credit(kWindow);
+  uint64_t now = 0;
+  const auto send = [&] {
+    const uint64_t bytes = credit.available(true);
+    credit.use(bytes, true, true, now);
+    return bytes;
+  };
+  uint64_t flying = send();
+  CHECK(flying == limits::kInFlightFloor);
+  CHECK_FALSE(credit.lift());
+  CHECK(credit.lift());
+  flying += send();
+  CHECK(flying == kWindow);
+  CHECK_FALSE(credit.lift());  // the window itself is used up
+  // From now on a step of 1 MiB never waits for us, however long the way becomes.
+  for (int i = 0; i < 40; ++i) {
+    now += 50'000 * (i + 1);
+    credit.adjusted(kMiB, now);
+    flying += send() - kMiB;
+    CHECK(flying > kMiB);
+  }
+}
+
+TEST_CASE("a far end that takes little at a time is not mistaken for one that waits") {
+  Credit credit(kWindow);
+  for (uint64_t now = 0; now < 10; ++now) {
+    credit.use(credit.available(true), true, true, now);
+    CHECK_FALSE(credit.lift());
+    credit.adjusted(1000, now);
+  }
+}
+
 TEST_CASE("a sender that pauses learns nothing") {
   Credit credit(kWindow);
   uint64_t now = 0;
