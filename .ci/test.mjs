@@ -30,7 +30,7 @@ const GROUPS = {
   unit: { atOnce: true },
   house: { atOnce: true },
   chart: { atOnce: true },
-  native: { atOnce: 1 },
+  native: { atOnce: 2 },
   ssh: { atOnce: 2, again: true, alone: ['backpressure', 'manners', 'transfer'] },
   netns: { atOnce: 2, again: true, alone: ['life', 'soak', 'transfer', 'datagrams'] },
   engine: { atOnce: 2, again: true, prepare: 'engine.mjs' },
