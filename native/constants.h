@@ -96,6 +96,10 @@ inline constexpr size_t kDatagramBatchBytes = 128 * 1024;
 // connects that come faster than they are looked at can make more.
 inline constexpr size_t kEventsWaiting = 4 * kFlows;
 
+// Microseconds for which news that nobody waits for, such as the end of a flow in order, may wait for other
+// news: each time that JavaScript is woken costs as much as it does then for one flow.
+inline constexpr uint64_t kNewsDelayUs = 1'000;
+
 // Events copied to JavaScript in one poll.
 inline constexpr size_t kEventBatch = 512;
 
@@ -156,6 +160,10 @@ inline constexpr size_t kQuantum = 128 * 1024;
 // of 1.8 times as long as with `ssh -L`, for an eighth of the upload. Eight uploads would lose a tenth by it.
 inline constexpr size_t kQuantumAttended = 64 * 1024;
 inline constexpr size_t kSmallTurnBytes = 4 * 1024;
+
+// Bytes that flows with little to send may gather before they are handed to the socket: one segment of TSO,
+// about.
+inline constexpr size_t kGatherBytes = 16 * 1024;
 
 // Bytes. Above this much protected but not yet taken by the socket no flow is given a turn, so that a
 // small write of one flow never waits behind megabytes of another.

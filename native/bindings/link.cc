@@ -83,7 +83,7 @@ LinkObject::LinkObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LinkOb
   auto news = Napi::Uint32Array::New(env, kNews * kItemWords);
   items_ = reinterpret_cast<Link::Item*>(news.Data());
   news_ = Napi::Persistent(news);
-  auto totals = Napi::Float64Array::New(env, 2);
+  auto totals = Napi::Float64Array::New(env, 3);
   total_ = totals.Data();
   totals_ = Napi::Persistent(totals);
   try {
@@ -144,6 +144,7 @@ void LinkObject::read_totals(const Napi::CallbackInfo& info) {
   const auto totals = link_->totals(channel_at(info));
   total_[0] = static_cast<double>(totals.sent);
   total_[1] = static_cast<double>(totals.received);
+  total_[2] = totals.ended ? 1 : 0;
 }
 
 void LinkObject::detach(const Napi::CallbackInfo& info) { link_->detach(channel_at(info)); }

@@ -60,6 +60,7 @@ void Engine::stop() {
   watches_.clear();
   joins_.clear();
   ready_.clear();
+  appointments_.clear();
   close(tun_);
   close(wake_);
   close(poll_);
@@ -73,7 +74,7 @@ void Engine::run() {
     if (!more && unfinished_.empty()) {
       const std::lock_guard lock(mutex_);
       // Another thread may have called serve_again() while this one was awake, and so without wake().
-      sleeping_until_ = stack_.output_owed() || !ready_.empty() ? 0 : stack_.next_deadline();
+      sleeping_until_ = stack_.output_owed() || !ready_.empty() ? 0 : next_deadline();
       timeout = wait_for(sleeping_until_);
     }
     bool readable = more;
@@ -96,6 +97,7 @@ void Engine::run() {
       const std::lock_guard lock(mutex_);
       sleeping_until_ = 0;
       stack_.advance(now());
+      keep_appointments();
     }
     serve();
     flush();
@@ -167,6 +169,33 @@ void Engine::serve_again(std::shared_ptr<Outlet> outlet) {
   if (sleeping_until_ != 0) wake();
 }
 
+void Engine::serve_by(std::shared_ptr<Outlet> outlet, tcp::Time at) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  appointments_.push_back({at, std::move(outlet)});
+  if (at < sleeping_until_) wake();
+}
+
+void Engine::keep_appointments() {
+  const tcp::Time at = appointments_.empty() ? 0 : now();
+  for (size_t i = 0; i < appointments_.size();) {
+    if (appointments_[i].at > at) {
+      ++i;
+      continue;
+    }
+    unfinished_.push_back(std::move(appointments_[i].outlet));
+    appointments_[i] = std::move(appointments_.back());
+    appointments_.pop_back();
+  }
+}
+
+tcp::Time Engine::next_deadline() const {
+  tcp::Time next = stack_.next_deadline();
+  if (!notified_) next = std::min(next, events_due_);
+  for (const Appointment& appointment : appointments_) next = std::min(next, appointment.at);
+  return next;
+}
+
 void Engine::watch(int fd, std::shared_ptr<Outlet> outlet) {
   const std::lock_guard lock(mutex_);
   if (closed_) return;
@@ -222,7 +251,7 @@ void Engine::emit_control() {
 
 void Engine::wake_for_deadline() {
   if (closed_) return;
-  if (stack_.next_deadline() < sleeping_until_) wake();
+  if (next_deadline() < sleeping_until_) wake();
 }
 
 void Engine::wake() {
@@ -235,6 +264,10 @@ void Engine::notify_if_due() {
   {
     const std::lock_guard lock(mutex_);
     if (notified_ || events_.empty()) return;
+    if (events_due_ > 0 && events_due_ > now()) {
+      if (events_due_ < sleeping_until_) wake();
+      return;
+    }
     notified_ = true;
   }
   notify_();
@@ -242,7 +275,7 @@ void Engine::notify_if_due() {
 
 void Engine::device_lost() {
   const std::lock_guard lock(mutex_);
-  events_.push_back({.type = EventType::kDeviceLost});
+  tell({.type = EventType::kDeviceLost});
   stopping_ = true;
 }
 
@@ -254,6 +287,7 @@ size_t Engine::poll(Event* out, size_t max) {
   if (events_read_ == events_.size()) {
     events_.clear();
     events_read_ = 0;
+    events_due_ = tcp::kNever;
     if (count < max) notified_ = false;
   }
   return count;
@@ -365,14 +399,21 @@ Engine::Snapshot Engine::snapshot() {
           stack_.blocks_in_use(), stack_.received_bytes(), stack_.counters()};
 }
 
+void Engine::tell(const Event& event) {
+  events_.push_back(event);
+  const bool can_wait =
+      event.type == EventType::kClosed && event.value == static_cast<uint32_t>(tcp::End::kFinished);
+  if (events_due_ > 0) events_due_ = can_wait ? std::min(events_due_, now() + limits::kNewsDelayUs) : 0;
+}
+
 void Engine::opened(const tcp::Connection& c) {
-  events_.push_back({.type = EventType::kOpened,
-                     .flow = c.id,
-                     .value = c.key.family,
-                     .source_port = c.key.source_port,
-                     .destination_port = c.key.destination_port,
-                     .source = c.key.source,
-                     .destination = c.key.destination});
+  tell({.type = EventType::kOpened,
+        .flow = c.id,
+        .value = c.key.family,
+        .source_port = c.key.source_port,
+        .destination_port = c.key.destination_port,
+        .source = c.key.source,
+        .destination = c.key.destination});
 }
 
 const Engine::Join* Engine::joined(tcp::FlowId id) const {
@@ -385,7 +426,7 @@ void Engine::readable(tcp::FlowId id) {
   if (const Join* const join = joined(id)) {
     ready_.push_back(*join);
   } else {
-    events_.push_back({.type = EventType::kReadable, .flow = id});
+    tell({.type = EventType::kReadable, .flow = id});
   }
 }
 
@@ -394,12 +435,12 @@ void Engine::drained(tcp::FlowId id) {
     ready_.push_back(*join);
     ready_.back().drained = true;
   } else {
-    events_.push_back({.type = EventType::kDrained, .flow = id});
+    tell({.type = EventType::kDrained, .flow = id});
   }
 }
 
 void Engine::closed(tcp::FlowId id, tcp::End end) {
-  events_.push_back({.type = EventType::kClosed, .flow = id, .value = static_cast<uint32_t>(end)});
+  tell({.type = EventType::kClosed, .flow = id, .value = static_cast<uint32_t>(end)});
 }
 
 }  // namespace netproxy::engine

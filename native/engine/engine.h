@@ -38,7 +38,8 @@ struct DeviceCounters {
 class Engine final : public tcp::Events {
  public:
   // Takes ownership of `tun`. `notify` is called from the engine thread when events wait and the last
-  // poll() had seen none; it must not block.
+  // poll() had seen none; it must not block. That a flow has ended in order keeps nobody waiting: it is told
+  // of together with what comes next, or after limits::kNewsDelayUs.
   Engine(int tun, const tcp::Config& config, std::function<void()> notify);
   ~Engine() override;
   Engine(const Engine&) = delete;
@@ -82,8 +83,9 @@ class Engine final : public tcp::Events {
   // JavaScript is not; of the flow's end JavaScript still is.
   void join(tcp::FlowId id, std::shared_ptr<Outlet> outlet, uint32_t channel);
   void unjoin(tcp::FlowId id);
-  // Has the engine thread call the outlet, which has more to do.
+  // Has the engine thread call the outlet, which has more to do; serve_by(): when that time has come.
   void serve_again(std::shared_ptr<Outlet> outlet);
+  void serve_by(std::shared_ptr<Outlet> outlet, tcp::Time at);
   // As write(), by the engine thread, which sends what is owed when its turn is over.
   size_t deliver(tcp::FlowId id, const uint8_t* data, size_t length);
   // Calls the outlet whenever `fd` has become readable or, having been full, takes bytes again.
@@ -119,6 +121,10 @@ class Engine final : public tcp::Events {
     bool drained = false;
   };
   static constexpr uint32_t kNoChannel = UINT32_MAX;
+  struct Appointment {
+    tcp::Time at;
+    std::shared_ptr<Outlet> outlet;
+  };
   struct Watch {
     int fd;
     std::shared_ptr<Outlet> outlet;
@@ -139,6 +145,9 @@ class Engine final : public tcp::Events {
   void wake();
   void wake_for_deadline();
   void notify_if_due();
+  void tell(const Event& event);
+  tcp::Time next_deadline() const;
+  void keep_appointments();
   const Join* joined(tcp::FlowId id) const;
   void device_lost();
 
@@ -158,12 +167,14 @@ class Engine final : public tcp::Events {
   std::mutex mutex_;  // guards all below
   Slabs slabs_;
   tcp::Stack stack_;
-  std::vector<tcp::FlowId> written_;  // flows with bulk data since the last settle()
-  std::vector<Join> joins_;           // by flow slot; an entry of an earlier flow matches no number
-  std::vector<Join> ready_;           // joined flows with news for their outlets
+  std::vector<tcp::FlowId> written_;       // flows with bulk data since the last settle()
+  std::vector<Join> joins_;                // by flow slot; an entry of an earlier flow matches no number
+  std::vector<Join> ready_;                // joined flows with news for their outlets
+  std::vector<Appointment> appointments_;  // at most one for each outlet, by its own care
   std::vector<Watch> watches_;
   std::vector<Event> events_;
   size_t events_read_ = 0;
+  tcp::Time events_due_ = tcp::kNever;  // when JavaScript is to be told of them
   Datagrams datagrams_;
   bool datagrams_told_ = false;
   bool notified_ = false;

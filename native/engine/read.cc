@@ -131,7 +131,7 @@ void Engine::input_datagram(const packet::IpPacket& ip, const uint8_t* vnet) {
       ++device_.dropped_datagrams;
     } else if (!datagrams_told_) {
       datagrams_told_ = true;
-      events_.push_back({.type = EventType::kDatagrams});
+      tell({.type = EventType::kDatagrams});
     }
     datagram.payload += datagram.payload_length;
   } while (datagram.payload < end);

@@ -108,7 +108,9 @@ void Link::shorten(Time us) {
 Link::Totals Link::totals(uint32_t number) {
   const std::lock_guard lock(mutex_);
   Channel* const channel = find(number);
-  return channel == nullptr ? Totals{} : channel->totals;
+  if (channel == nullptr) return {};
+  channel->totals.ended = channel->ended;
+  return channel->totals;
 }
 
 void Link::detach(uint32_t number) {
@@ -150,12 +152,21 @@ std::vector<uint8_t> Link::messages() {
   return taken;
 }
 
-// Under the lock, so that nothing is told once close() has returned.
-void Link::tell(News news, uint32_t channel) {
+void Link::tell(News news, uint32_t channel, bool at_once) {
   news_.push_back({news, channel});
+  notify(at_once);
+}
+
+// Under the lock, so that nothing is told once close() has returned.
+void Link::notify(bool at_once) {
   if (notified_) return;
-  notified_ = true;
-  notify_();
+  if (at_once) {
+    notified_ = true;
+    notify_();
+  } else if (news_due_ == tcp::kNever) {
+    news_due_ = engine::now() + limits::kNewsDelayUs;
+    engine_->serve_by(shared_from_this(), news_due_);
+  }
 }
 
 // JavaScript ends the connection on hearing of it.
@@ -203,7 +214,12 @@ bool Link::serve(const std::vector<uint32_t>& channels) {
     Channel* const channel = find(number);
     if (channel != nullptr) enqueue(*channel);
   }
-  const bool more_to_send = run(budget(engine::now()));
+  const Time now = engine::now();
+  const bool more_to_send = run(budget(now));
+  if (news_due_ <= now) {
+    news_due_ = tcp::kNever;
+    if (!closed_ && (!news_.empty() || !inbox_.empty())) notify(true);
+  }
   return more_to_receive || more_to_send;
 }
 

@@ -64,6 +64,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   struct Totals {
     uint64_t sent = 0;
     uint64_t received = 0;
+    bool ended = false;  // an EOF was sent as well
   };
   Totals totals(uint32_t channel);
   void detach(uint32_t channel);
@@ -85,9 +86,10 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
     News news;
     uint32_t channel;
   };
-  // Copies at most `max` items. kEnded, once for a channel: the application has closed its half and all was
-  // sent; kOverrun: the server sent more than it was invited to. kDrained, once after want_drained().
-  // kLost: the socket is at its end; kDamaged: what came is not what the server's key protected.
+  // Copies at most `max` items. kEnded, once for a channel: the application has closed its half, and all was
+  // sent with an EOF behind it; kOverrun: the server sent more than it was invited to. kDrained, once after
+  // want_drained(). kLost: the socket is at its end; kDamaged: what came is not what the server's key
+  // protected.
   size_t poll(Item* out, size_t max);
   // Takes all messages, each after its length in four bytes of host order. Those taken before count as dealt
   // with from this call on.
@@ -112,9 +114,10 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
     uint64_t message = 0;     // JavaScript must have dealt with this one before data may pass it by
     bool queued = false;      // stands in fresh_ or waiting_
     bool starved = false;     // waits for credit
-    bool ended = false;
-    bool lagging = false;  // its flow has more queued than is good
-    bool early = false;    // expected and confirmed; JavaScript has yet to attach it
+    bool ended = false;       // the application has closed its half, and the server was told
+    bool far_ended = false;   // the server has closed its half, and the application was told
+    bool lagging = false;     // its flow has more queued than is good
+    bool early = false;       // expected and confirmed; JavaScript has yet to attach it
   };
   struct Expected {
     uint32_t channel;
@@ -126,7 +129,9 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   Channel& add(uint32_t channel, tcp::FlowId flow, uint32_t remote, uint32_t window, uint32_t largest);
   void remove(const Channel& channel);
   void shorten(Time us);
-  void tell(News news, uint32_t channel);
+  // Wakes JavaScript for news that wait, at once or within limits::kNewsDelayUs.
+  void notify(bool at_once);
+  void tell(News news, uint32_t channel, bool at_once = true);
   void fail(News news);
   // Ends a call of the JavaScript thread: sends what may be sent now, leaves the rest to the engine thread,
   // and lets go of the lock.
@@ -138,7 +143,10 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   // Sends until nothing is left, the socket is full or `budget` bytes of flows are sent; true when more
   // could be sent at once.
   bool run(size_t budget);
+  bool gathers() const;
   bool turn(Channel& channel);
+  void send_eof(Channel& channel);
+  void send_message(const uint8_t* payload, size_t length);
   bool write();
   void reserve(size_t room);
   void note_use(uint32_t channel, Time now);
@@ -162,6 +170,8 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   void take_confirmation(const uint8_t* payload, size_t length);
   bool take_data(const uint8_t* payload, size_t length);
   bool take_adjust(const uint8_t* payload, size_t length);
+  bool take_eof(const uint8_t* payload, size_t length);
+  bool ends_in_order(const uint8_t* payload, size_t length);
   void count(Channel& channel, uint32_t bytes, size_t queued);
   void invite(Channel& channel);
   void send_invitation(Channel& channel);
@@ -203,6 +213,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   uint32_t last_used_ = UINT32_MAX;
   Time turns_taken_at_ = 0;
   Time small_turn_at_ = 0;  // when a flow had little to send, and nothing more
+  Time bulk_turn_at_ = 0;   // when a flow had more
   uint64_t received_bytes_ = 0;
   uint64_t sent_bytes_ = 0;
   std::vector<uint8_t> inbox_;
@@ -212,6 +223,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   bool stalled_ = false;         // nothing is received until the inbox was taken
   std::vector<Item> news_;
   bool notified_ = false;
+  Time news_due_ = tcp::kNever;  // when JavaScript is to be told of what can wait
 };
 
 }  // namespace netproxy::ssh

@@ -25,6 +25,9 @@ constexpr uint8_t kWindowAdjust = 93;  // SSH_MSG_CHANNEL_WINDOW_ADJUST (RFC 425
 constexpr size_t kAdjustBytes = 1 + 4 + 4;
 constexpr uint8_t kChannelData = 94;  // SSH_MSG_CHANNEL_DATA: channel, length, data
 constexpr size_t kDataHeader = 1 + 4 + 4;
+constexpr uint8_t kEof = 96;    // SSH_MSG_CHANNEL_EOF (RFC 4254, 5.3): channel
+constexpr uint8_t kClose = 97;  // SSH_MSG_CHANNEL_CLOSE: channel
+constexpr size_t kEndBytes = 1 + 4;
 
 }  // namespace
 
@@ -95,6 +98,10 @@ void Link::take(const uint8_t* payload, size_t length) {
   if (payload[0] == kWindowAdjust && take_adjust(payload, length)) return;
   if (payload[0] == kNewKeys) keys_due_ = true;
   if (payload[0] == kConfirmation) take_confirmation(payload, length);
+  // What native code has dealt with already, and what ends a conversation that is over.
+  const bool can_wait = payload[0] == kEof     ? take_eof(payload, length)
+                        : payload[0] == kClose ? ends_in_order(payload, length)
+                                               : false;
   const auto size = static_cast<uint32_t>(length);
   const size_t at = inbox_.size();
   inbox_.resize(at + sizeof size + length);
@@ -102,9 +109,7 @@ void Link::take(const uint8_t* payload, size_t length) {
   std::memcpy(inbox_.data() + at + sizeof size, payload, length);
   ++messages_;
   if (inbox_.size() >= limits::kInboxBytes) stalled_ = true;
-  if (notified_) return;
-  notified_ = true;
-  notify_();
+  notify(!can_wait || stalled_);
 }
 
 bool Link::take_data(const uint8_t* payload, size_t length) {
@@ -151,6 +156,20 @@ bool Link::take_adjust(const uint8_t* payload, size_t length) {
   return true;
 }
 
+// The server sends no more: so the application is told, unless data that came before waits for JavaScript.
+bool Link::take_eof(const uint8_t* payload, size_t length) {
+  Channel* const channel = length == kEndBytes ? find(get32(payload + 1) - base_) : nullptr;
+  if (channel == nullptr || messages_done_ < channel->message) return false;
+  channel->far_ended = true;
+  engine_->end(channel->flow);
+  return true;
+}
+
+bool Link::ends_in_order(const uint8_t* payload, size_t length) {
+  const Channel* const channel = length == kEndBytes ? find(get32(payload + 1) - base_) : nullptr;
+  return channel != nullptr && channel->ended && channel->far_ended;
+}
+
 bool Link::took(uint32_t number, uint32_t bytes, size_t queued) {
   std::unique_lock lock(mutex_);
   Channel* const channel = find(number);
@@ -187,13 +206,7 @@ void Link::send_invitation(Channel& channel) {
   put32(payload + 1, channel.remote);
   put32(payload + 5, channel.invitation);
   channel.invitation = 0;
-  reserve(Sealer::packet_bytes(sizeof payload));
-  const size_t size = sealer_->seal_payload(payload, sizeof payload, buffer_.data() + end_);
-  if (size == 0) {
-    fail(News::kDamaged);
-  } else {
-    end_ += size;
-  }
+  send_message(payload, sizeof payload);
 }
 
 }  // namespace netproxy::ssh

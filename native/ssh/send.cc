@@ -7,6 +7,7 @@
 
 #include "constants.h"
 #include "engine/clock.h"
+#include "packet/bytes.h"
 #include "ssh/link.h"
 
 namespace netproxy::ssh {
@@ -14,6 +15,7 @@ namespace netproxy::ssh {
 namespace {
 
 constexpr uint8_t kKexInit = 20;        // SSH_MSG_KEXINIT
+constexpr uint8_t kEof = 96;            // SSH_MSG_CHANNEL_EOF (RFC 4254, 5.3): channel
 constexpr size_t kPayloadAt = 5;        // length field and padding length stand before it
 constexpr size_t kPacketOverhead = 64;  // header, padding and tag of one packet, at most
 
@@ -135,7 +137,7 @@ void Link::want_drained() {
 
 bool Link::run(size_t budget) {
   while (!closed_ && !blocked_) {
-    if (end_ > begin_ && !write()) return false;
+    if (end_ > begin_ && !gathers() && !write()) return false;
     if (held_) return false;
     Channel* const channel = next();
     if (channel == nullptr) return false;
@@ -154,6 +156,13 @@ bool Link::run(size_t budget) {
   return false;
 }
 
+// Where many flows have little to send, it leaves together: the server's turn, which looks at all of its
+// channels, costs more than what it does for one of them. Nothing waits behind the bytes of a bulk flow.
+bool Link::gathers() const {
+  return !held_ && !fresh_.empty() && end_ - begin_ < limits::kGatherBytes &&
+         engine::now() - bulk_turn_at_ >= limits::kSharedUs;
+}
+
 bool Link::turn(Channel& channel) {
   const Time now = engine::now();
   const bool together = limited(now);
@@ -161,8 +170,7 @@ bool Link::turn(Channel& channel) {
   // With the window shut only the end can be passed on.
   if (max == 0) {
     if (engine_->ended(channel.flow)) {
-      channel.ended = true;
-      tell(News::kEnded, channel.number);
+      send_eof(channel);
     } else {
       channel.starved = true;
     }
@@ -179,14 +187,35 @@ bool Link::turn(Channel& channel) {
   end_ += result.written;
   channel.totals.sent += result.moved;
   if (result.moved > 0) note_use(channel.number, now);
-  if (result.moved > 0 && result.moved <= limits::kSmallTurnBytes && result.drained) small_turn_at_ = now;
+  if (result.moved > limits::kSmallTurnBytes || !result.drained) {
+    bulk_turn_at_ = now;
+  } else if (result.moved > 0) {
+    small_turn_at_ = now;
+  }
   channel.credit.use(result.moved, !result.drained, together, now);
   if (result.ended) {
-    channel.ended = true;
-    tell(News::kEnded, channel.number);
+    send_eof(channel);
     return false;
   }
   return !result.drained;
+}
+
+void Link::send_eof(Channel& channel) {
+  channel.ended = true;
+  uint8_t payload[1 + 4] = {kEof};
+  packet::put32(payload + 1, channel.remote);
+  send_message(payload, sizeof payload);
+  tell(News::kEnded, channel.number, false);
+}
+
+void Link::send_message(const uint8_t* payload, size_t length) {
+  reserve(Sealer::packet_bytes(length));
+  const size_t size = sealer_->seal_payload(payload, length, buffer_.data() + end_);
+  if (size == 0) {
+    fail(News::kDamaged);
+  } else {
+    end_ += size;
+  }
 }
 
 // Makes room at the end of the buffer.

@@ -86,11 +86,11 @@ export interface PacketOpener {
  */
 export interface SshLink {
   /**
-   * Pairs of kind and channel, filled by `poll`: 1 the flow has ended and all was sent, 2 drained, 3 the
+   * Pairs of kind and channel, filled by `poll`: 1 the flow has ended, and all was sent with its EOF, 2 drained, 3 the
    * socket is at its end, 4 damaged packets, 5 the server sent more than it was invited to.
    */
   readonly news: Uint32Array;
-  /** Sent and received bytes, filled by `readTotals`. */
+  /** Sent and received bytes, and 1 once an EOF was sent, filled by `readTotals`. */
   readonly totals: Float64Array;
   poll(): number;
   /**

@@ -99,6 +99,8 @@ export class Reach implements Families {
     return {
       dial: (target, origin, handlers) =>
         dialer.dial(target, origin, {
+          // The flow among them: without it the engine could not accept it by itself.
+          ...handlers,
           opened: (channel) => {
             this.#saw(target.address, true);
             handlers.opened(channel);

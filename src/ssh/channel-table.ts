@@ -192,7 +192,7 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
     if (channel !== undefined) channel.outcome.status = status;
   }
 
-  /** The application has closed its half, and native code has sent all before. */
+  /** The application has closed its half, and native code has sent all and an EOF. */
   sourceEnded(id: number): void {
     const slot = this.#slots[id];
     if (slot instanceof SshChannel) slot.sourceEnded();

@@ -107,7 +107,8 @@ export class SshChannel implements Channel {
   account(): void {
     if (this.#link === undefined) return;
     this.#link.native.readTotals(this.id);
-    const [out = 0, into = 0] = this.#link.native.totals;
+    const [out = 0, into = 0, ended = 0] = this.#link.native.totals;
+    if (ended > 0) this.#eofSent = true;
     const before = this.#accounted;
     this.#accounted = { out, in: into };
     this.#source?.nativeSource?.moved(out - before.out, false);
@@ -144,10 +145,11 @@ export class SshChannel implements Channel {
     return true;
   }
 
-  /** The application has closed its half, and native code has sent all before. */
+  /** The application has closed its half, and native code has sent all and an EOF. */
   sourceEnded(): void {
-    if (this.#source === undefined || this.#eofSent) return;
-    this.#sendEof();
+    if (this.#link === undefined) return;
+    this.#eofSent = true;
+    if (this.#eofReceived) this.#finish();
   }
 
   /** The far end sent bytes; `data` is a view of the receive buffer. */
@@ -207,6 +209,8 @@ export class SshChannel implements Channel {
     if (this.#eofReceived || this.#sink === undefined) return;
     this.#eofReceived = true;
     this.#sink.end();
+    // Native code tells of its own EOF after messages.
+    this.account();
     if (this.#eofSent) this.#finish();
   }
 
@@ -215,6 +219,7 @@ export class SshChannel implements Channel {
    * the target: if our EOF or its own has not been exchanged by then, the target reset.
    */
   peerClosed(): void {
+    this.account();
     const ended: ChannelEnd = this.#eofSent && this.#eofReceived ? 'finished' : 'reset-by-peer';
     if (!this.#closeSent) this.#sendClose();
     this.#host.release(this.id);

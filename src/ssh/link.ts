@@ -14,7 +14,7 @@ const LENGTH_FIELD = 4;
 export interface LinkEvents {
   /** A message that is not the data of a joined channel. */
   message(payload: Buffer): void;
-  /** The application has closed its half of the channel's flow, and all it sent is under way. */
+  /** The application has closed its half of the channel's flow; all that it sent, and an EOF, are under way. */
   ended(channel: number): void;
   /** The server sent more than it was invited to. */
   overrun(channel: number): void;

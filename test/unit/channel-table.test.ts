@@ -13,11 +13,16 @@ const TARGET = { address: '192.0.2.1', port: 80 };
 const ANSWER = { recipient: 0, sender: 5, window: 1000, packetSize: 1000 };
 
 /** A table with one dial of a flow under way. `joined`: whether native code has joined the flow already. */
-function dialled(joined: boolean): { table: ChannelTable; dial: PendingDial; log: string[] } {
+function dialled(joined: boolean): {
+  table: ChannelTable;
+  dial: PendingDial;
+  log: string[];
+  totals: number[];
+} {
   const log: string[] = [];
+  const totals = [0, 0, 0];
   const protocol = {
     directTcpip: () => log.push('open'),
-    channelEOF: (id: number) => log.push(`eof ${id}`),
     channelClose: (id: number) => log.push(`close ${id}`),
   };
   const native = {
@@ -29,11 +34,15 @@ function dialled(joined: boolean): { table: ChannelTable; dial: PendingDial; log
     attach: (id: number, flow: number) => log.push(`attach ${id} ${flow}`),
     detach: (id: number) => log.push(`detach ${id}`),
     readTotals: () => {},
-    totals: [0, 0],
+    totals,
   };
   const table = new ChannelTable(protocol as unknown as Protocol, {} as Scheduler);
   table.link = { native } as unknown as Link;
-  const half = { nativeSource: { flow: FLOW, moved() {} }, nativeSink: { flow: FLOW, moved() {} } };
+  const half = {
+    nativeSource: { flow: FLOW, moved() {} },
+    nativeSink: { flow: FLOW, moved() {} },
+    end: () => log.push('end'),
+  };
   const dial = new PendingDial(
     TARGET,
     TARGET,
@@ -49,7 +58,7 @@ function dialled(joined: boolean): { table: ChannelTable; dial: PendingDial; log
   );
   table.open(dial);
   assert.deepEqual(log.splice(0), ['open', `expect 0 ${FLOW}`]);
-  return { table, dial, log };
+  return { table, dial, log, totals };
 }
 
 test('a connection that is lost before the answer hands the dial back', () => {
@@ -65,12 +74,46 @@ test('one that is lost after the application was told ends the flow, which is di
   assert.equal(log.at(-1), 'upstream-lost');
 });
 
-test('the end of what the application sends is passed on, also when it comes before the answer is dealt with', () => {
+/** What follows the end of both halves, each of which native code passed on. */
+const IN_ORDER = ['end', 'detach 0', 'close 5', 'finished'];
+
+test('the end of what the application sends counts, also when it is told of before the answer is dealt with', () => {
   const { table, log } = dialled(true);
   table.sourceEnded(0);
   assert.deepEqual(log, []);
   table.confirmed(0, ANSWER);
-  assert.deepEqual(log, ['opened', `attach 0 ${FLOW}`, 'eof 5']);
+  assert.deepEqual(log.splice(0), ['opened', `attach 0 ${FLOW}`]);
+  table.eof(0);
+  assert.deepEqual(log, IN_ORDER);
+});
+
+test('the end of what the application sends counts, also when it is told of after the far end’s', () => {
+  const { table, log, totals } = dialled(true);
+  table.confirmed(0, ANSWER);
+  log.length = 0;
+  totals[2] = 1;
+  table.eof(0);
+  table.closed(0);
+  table.sourceEnded(0);
+  assert.deepEqual(log, IN_ORDER);
+});
+
+test('a channel stays open until both halves have ended, and is closed by us then', () => {
+  const { table, log } = dialled(true);
+  table.confirmed(0, ANSWER);
+  log.length = 0;
+  table.eof(0);
+  assert.deepEqual(log, ['end']);
+  table.sourceEnded(0);
+  assert.deepEqual(log, IN_ORDER);
+});
+
+test('a far end that closes before the application has ended its half has reset', () => {
+  const { table, log } = dialled(true);
+  table.confirmed(0, ANSWER);
+  table.eof(0);
+  table.closed(0);
+  assert.equal(log.at(-1), 'reset-by-peer');
 });
 
 test('more than was invited closes the channel once its number is known', () => {

@@ -1,6 +1,7 @@
 /** Which families of addresses a far end reaches: probes, and what dials show; far end and clock are made up. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
+import type { Dialer } from '../../src/core/dialer.ts';
 import { DNS_REACH_MAX, DNS_REACH_MS, DNS_REACH_PROBE_MS } from '../../src/core/limits.ts';
 import { Reach } from '../../src/dns/reach.ts';
 import type { AddressPolicy } from '../../src/dns/reach.ts';
@@ -58,6 +59,21 @@ test('"yes" gives all, "no" gives all but IPv6, and neither tries anything', asy
   assert.deepEqual(await found('yes'), [true, true, true, true]);
   assert.deepEqual(await found('no'), [false, false, true, true]);
   assert.deepEqual(network.dials, []);
+});
+
+test('the dialer that is watched is given the flow that waits, so that the engine accepts it by itself', () => {
+  const given: (number | undefined)[] = [];
+  const dialer: Dialer = {
+    dial: (_target, _origin, { flow }) => {
+      given.push(flow);
+      return { cancel() {} };
+    },
+  };
+  const place = { address: SITE4, port: 80 };
+  make()
+    .watch(dialer)
+    .dial(place, place, { flow: 7, opened() {}, failed() {} });
+  assert.deepEqual(given, [7]);
 });
 
 test('types without addresses, and answers without any, are not tried', async () => {

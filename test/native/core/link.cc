@@ -221,8 +221,7 @@ class Client {
     tcp::FlowId flow;
     uint32_t remote = 0;
     bool confirmed = false;
-    bool over = false;   // the application is gone
-    bool ended = false;  // told of before the confirmation was handled
+    bool over = false;  // the application is gone
     bool close_sent = false;
   };
 
@@ -355,7 +354,6 @@ class Client {
           close_channel(number);
         } else {
           link_->attach(number, channel.flow, channel.remote, get32(payload + 9), get32(payload + 13));
-          if (channel.ended) submit(message(kEof, {channel.remote}));
         }
         break;
       case kData:
@@ -382,12 +380,7 @@ class Client {
 
   void news(const ssh::Link::Item& item) {
     require(item.news == ssh::Link::News::kEnded, "news of a failure");
-    Channel& channel = channels_[item.channel];
-    if (!channel.confirmed) {
-      channel.ended = true;
-    } else if (!channel.close_sent) {
-      submit(message(kEof, {channel.remote}));
-    }
+    require(channels_.contains(item.channel), "news of no channel");
   }
 
   std::mutex mutex_;
