@@ -1,10 +1,11 @@
 // node .ci/with-runtime.mjs --root .ci/kubernetes.mjs
 // Makes ready what the tests of test/kubernetes need: the programs of a cluster, which are compiled once from their
-// modules, those that Debian has, and the images. test/kubernetes/lab.ts starts them.
+// modules, those that Debian has, the images, and definitions of what operators bring. test/kubernetes/lab.ts starts them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync, renameSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { codename, run, unpackPackages } from './debian.mjs';
+import { fetchDefinitions } from './definitions.mjs';
 import { cache } from './engines.mjs';
 import { goFor } from './go.mjs';
 import { digest, root, stampDir } from './setup.mjs';
@@ -21,16 +22,17 @@ const KEPT = 2;
 const NICE = ['nice', '-n', '15'];
 
 mkdirSync(folder, { recursive: true });
-const programs = buildPrograms();
+const tools = goFor(join(sources, 'go.mod'), folder);
+const programs = buildPrograms(tools);
+const definitions = fetchDefinitions(tools, folder);
 const etcd = debian('etcd', 'trixie', ['etcd-server'], 'usr/bin/etcd', ['--version']);
 const plugins = debian('cni', codename(), ['containernetworking-plugins'], 'usr/lib/cni/bridge', []);
 // The tests read it: test/kubernetes/lab.ts.
-const record = { programs, etcd: join(etcd, 'usr/bin/etcd'), plugins: join(plugins, 'usr/lib/cni'), folder };
+const record = { programs, etcd: join(etcd, 'usr/bin/etcd'), plugins: join(plugins, 'usr/lib/cni'), definitions, folder };
 writeFileSync(join(stampDir, 'kubernetes.json'), JSON.stringify(record));
 
 /** Gives the folder with a file or link for each program. */
-function buildPrograms() {
-  const { go, env, version } = goFor(join(sources, 'go.mod'), folder);
+function buildPrograms({ go, env, version }) {
   const target = join(folder, `programs-${digest([sources], version).slice(0, 16)}`);
   if (existsSync(target)) return target;
   const started = Date.now();

@@ -4,28 +4,11 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { cases, CHART, dependents, objects, template } from '../chart/helm.ts';
-import type { KubernetesObject } from '../chart/helm.ts';
 import { waitFor } from '../lab/namespaces.ts';
 import { DEADLINE_MS, IMAGES, openCluster, outsideLab } from './cluster.ts';
 import type { Cluster, TestNamespace } from './cluster.ts';
 import { NETWORKS } from './control-plane.ts';
-
-/** Of operators that the cluster does not have. */
-const FOREIGN = /^(monitoring\.coreos\.com|cert-manager\.io)\//;
-
-/** The objects of a case in one namespace, as text for kubectl. */
-function within(namespace: string, all: readonly KubernetesObject[]): string {
-  return all
-    .filter(({ apiVersion }) => !FOREIGN.test(String(apiVersion)))
-    .map((object) => {
-      const { namespace: own, ...metadata } = object.metadata;
-      return JSON.stringify({
-        ...object,
-        metadata: own === undefined ? metadata : { ...metadata, namespace },
-      });
-    })
-    .join('\n---\n');
-}
+import { isForeign, within } from './operators.ts';
 
 describe('the API server', () => {
   const charts = dependents();
@@ -46,9 +29,9 @@ describe('the API server', () => {
 
   for (const { name, chart, args } of cases(charts.folder)) {
     test(`takes every object of the case ${name}, and knows every field`, async () => {
-      const all = objects(template(chart, ...args));
-      const { stdout } = await place.kubectl(dryRun, { input: within(place.name, all) });
-      const known = all.filter(({ apiVersion }) => !FOREIGN.test(String(apiVersion)));
+      // Those of operators: operators.test.ts.
+      const known = objects(template(chart, ...args)).filter((object) => !isForeign(object));
+      const { stdout } = await place.kubectl(dryRun, { input: within(place.name, known) });
       assert.equal(stdout.trim().split('\n').length, known.length);
     });
   }

@@ -45,6 +45,11 @@ export class ClusterSite {
     this.target = new Namespace(record.target);
   }
 
+  /** Folder with a definition, in YAML, of each kind that operators of others bring with them. */
+  get definitions(): string {
+    return this.#record.definitions;
+  }
+
   /** Runs a command among the node's own processes and mounts. */
   onNode(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     return execute(commandOn(this.#record.first, argv), options);

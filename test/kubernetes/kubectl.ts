@@ -10,6 +10,8 @@ export interface LabRecord {
   readonly kubeconfig: string;
   /** Logs of the programs lie here. */
   readonly folder: string;
+  /** See Programs in control-plane.ts. */
+  readonly definitions: string;
   /** Process number of the node's first process, see node.ts. */
   readonly first: number;
   /** Names of network namespaces. */

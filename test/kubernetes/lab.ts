@@ -79,6 +79,7 @@ class ClusterLab {
     const told: LabRecord = {
       kubeconfig,
       folder: this.folder,
+      definitions: this.#at.definitions,
       first: node.first,
       node: this.lab.app.name,
       bastion: this.lab.bastion.name,
