@@ -5,12 +5,12 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** By the sum of Go's checksum database, and only the kinds that the chart has, or that these need. */
-const MODULES = [
+export const CERT_MANAGER = 'github.com/cert-manager/cert-manager';
+
+/** Only the kinds that the chart has, or that these need. Sums are those of Go's checksum database. */
+const modules = (certManager) => [
   {
-    path: 'github.com/cert-manager/cert-manager',
-    version: 'v1.21.2',
-    sum: 'h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=',
+    ...{ path: CERT_MANAGER, ...certManager },
     // Without the templates around them that those of its chart have.
     folder: 'deploy/crds',
     files: ['certificaterequests', 'certificates', 'clusterissuers', 'issuers'].map((kind) => `cert-manager.io_${kind}.yaml`),
@@ -25,16 +25,20 @@ const MODULES = [
 ];
 const DOWNLOAD_DEADLINE_MS = 300_000;
 
-/** Fetches them below `cache` unless they are there, by what goFor gives. Gives the folder with a file for each kind. */
-export function fetchDefinitions({ go, env }, cache) {
-  const target = join(cache, `definitions-${createHash('sha256').update(JSON.stringify(MODULES)).digest('hex').slice(0, 16)}`);
+/**
+ * Fetches them below `cache` unless they are there, by what goFor gives, cert-manager's of `{ version, sum }`. Gives the
+ * folder with a file for each kind.
+ */
+export function fetchDefinitions({ go, env }, cache, certManager) {
+  const wanted = modules(certManager);
+  const target = join(cache, `definitions-${createHash('sha256').update(JSON.stringify(wanted)).digest('hex').slice(0, 16)}`);
   if (existsSync(target)) return target;
-  console.log(`kubernetes: fetching the definitions of ${MODULES.map(({ path, version }) => `${path} ${version}`).join(' and ')}`);
+  console.log(`kubernetes: fetching the definitions of ${wanted.map(({ path, version }) => `${path} ${version}`).join(' and ')}`);
   const work = `${target}.${process.pid}`;
   const fresh = join(work, 'definitions');
   try {
     mkdirSync(fresh, { recursive: true });
-    for (const module of MODULES) {
+    for (const module of wanted) {
       // A cache of modules of its own, so that nothing but the definitions is kept.
       const source = join(download(go, { ...env, GOMODCACHE: join(work, 'modules') }, work, module), module.folder);
       for (const file of module.files) copyFileSync(join(source, file), join(fresh, file));

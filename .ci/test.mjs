@@ -37,8 +37,8 @@ const GROUPS = {
   kubernetes: {
     atOnce: 2,
     again: true,
-    // The webhook of `release` is asked about the pods of all, and the kinds of `operators` are there for all.
-    alone: ['many', 'injector', 'release', 'operators'],
+    // Webhooks of releases are asked about the pods of all, and the kinds of operators are there for all.
+    alone: ['many', 'injector', 'release', 'operators', 'cert-manager'],
     prepare: 'kubernetes.mjs',
     beside: { program: 'test/kubernetes/lab.ts', variable: 'NETPROXY_TEST_CLUSTER', unless: 'KUBECONFIG' },
   },

@@ -50,6 +50,11 @@ export class ClusterSite {
     return this.#record.definitions;
   }
 
+  /** The program of cert-manager's controllers, which is started where the API server can be reached. */
+  get certManager(): string {
+    return this.#record.certManager;
+  }
+
   /** Runs a command among the node's own processes and mounts. */
   onNode(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     return execute(commandOn(this.#record.first, argv), options);

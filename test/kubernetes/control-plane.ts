@@ -13,6 +13,8 @@ export interface Programs {
   readonly etcd: string;
   /** Where the plugins of the container network are. */
   readonly plugins: string;
+  /** The program of cert-manager. */
+  readonly certManager: string;
   /** Where the definitions of what operators bring with them are, a file for each kind. */
   readonly definitions: string;
   readonly folder: string;

@@ -12,6 +12,7 @@ export interface LabRecord {
   readonly folder: string;
   /** See Programs in control-plane.ts. */
   readonly definitions: string;
+  readonly certManager: string;
   /** Process number of the node's first process, see node.ts. */
   readonly first: number;
   /** Names of network namespaces. */

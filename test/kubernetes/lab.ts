@@ -80,6 +80,7 @@ class ClusterLab {
       kubeconfig,
       folder: this.folder,
       definitions: this.#at.definitions,
+      certManager: this.#at.certManager,
       first: node.first,
       node: this.lab.app.name,
       bastion: this.lab.bastion.name,
