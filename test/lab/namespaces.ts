@@ -24,10 +24,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Names are `np-<pid of the owner>-<number>-<role>`, so that leftovers can be told by their pid. */
 const NAME = /^np-(\d+)-\d+-[a-z0-9]+$/;
 const POLL_INTERVAL_MS = 10;
-const WAIT_DEADLINE_MS = 10_000;
+/** Only what does not work waits so long. */
+const WAIT_DEADLINE_MS = 30_000;
 const KILL_DEADLINE_MS = 2_000;
 /** What tcpdump is given to take the packets that the kernel already holds for it. */
-const DRAIN_MS = 100;
+const DRAIN_MS = 300;
 
 /** Where everything is. The black holes are routes or neighbours of the bastion. */
 export const LAB = {

@@ -36,6 +36,8 @@ export interface Look {
 
 /** Bytes kept of each packet: IPv6, ICMPv6 and the beginning of the packet that it tells of. */
 const SNAP_BYTES = 192;
+/** For what the kernel sees while this process, which reads, stands still. */
+const BUFFER_KIB = 32 * 1024;
 /** Ports of the packets that end a look; nothing else uses them. */
 const FIRST_MARKER_PORT = 30_000;
 
@@ -51,6 +53,7 @@ export class LeakOracle {
   readonly #local: Networks;
   readonly #inside: ReadonlySet<string>;
   readonly #tcpdump: ChildProcess;
+  readonly #closed: Promise<unknown>;
   /** What began outside, and what leaked: an answer to a leak begins nothing. */
   readonly #began = new Set<string>();
   readonly #leaked = new Set<string>();
@@ -70,8 +73,10 @@ export class LeakOracle {
     this.#local = new Networks(options.local);
     this.#inside = new Set(options.inside);
     const { namespace, device } = options;
-    const words = ['-i', device, '-nn', '-U', '--immediate-mode', '-s', String(SNAP_BYTES), '-w', '-'];
+    const sizes = ['-B', String(BUFFER_KIB), '-s', String(SNAP_BYTES)];
+    const words = ['-i', device, '-nn', '-U', '--immediate-mode', ...sizes, '-w', '-'];
     this.#tcpdump = namespace.spawn(['tcpdump', ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#closed = once(this.#tcpdump, 'close');
     this.#tcpdump.stdout!.on('data', (bytes: Buffer) => this.#read(bytes));
     this.#tcpdump.stderr!.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
   }
@@ -107,8 +112,8 @@ export class LeakOracle {
   /** Ends the capture. Throws when it missed a packet. */
   async stop(): Promise<void> {
     this.#tcpdump.kill('SIGINT');
-    if (this.#tcpdump.exitCode === null && this.#tcpdump.signalCode === null)
-      await once(this.#tcpdump, 'exit');
+    // What it counted is its last line.
+    await this.#closed;
     if (!/\b0 packets dropped by kernel/.test(this.#errors)) throw new Error(`tcpdump: ${this.#errors}`);
   }
 

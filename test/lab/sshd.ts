@@ -361,15 +361,21 @@ function readsBanner(address: string, port: number): Promise<boolean> {
   });
 }
 
-async function freePort(address: string): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, address, resolve);
-  });
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
+/**
+ * A port that nobody has, and that the kernel gives to no connection before somebody listens: below the range that
+ * it takes those from (net.ipv4.ip_local_port_range).
+ */
+export async function freePort(address = '127.0.0.1'): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = net.createServer();
+    const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+      server.once('error', resolve);
+      server.listen(port, address, () => server.close(() => resolve(undefined)));
+    });
+    if (error === undefined) return port;
+    if (error.code !== 'EADDRINUSE') throw error;
+  }
 }
 
 /** Every process below `root`. sshd's children are in sessions of their own, so no group holds them. */

@@ -16,6 +16,7 @@ import { listOf, member } from '../../src/injector/json.ts';
 import { INJECTOR_METRICS } from '../../src/injector/metrics.ts';
 import type { Operation } from '../../src/injector/patch.ts';
 import { readiness } from '../../src/injector/probes.ts';
+import { freePort } from '../lab/sshd.ts';
 import { CLASSIC, podOf, PROFILE, reviewOf } from './injector-pods.ts';
 
 const NAME = 'netproxy-injector.netproxy.svc';
@@ -256,15 +257,6 @@ describe('netproxy injector with files', () => {
     await assert.rejects(ask(reviewOf(podOf())));
   });
 });
-
-async function freePort(): Promise<number> {
-  const { createServer } = await import('node:net');
-  const server = createServer();
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 describe('the start of netproxy injector', () => {
   const io = {
