@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { NetproxyError } from '../../src/core/errors.ts';
 import { Agent } from '../../src/ssh/agent.ts';
 import { checkAgent } from '../../src/ssh/login.ts';
 import { wireString } from '../../src/ssh/wire.ts';
+import { waitFor } from '../lab/namespaces.ts';
 import { makeKey, startSshd } from '../lab/sshd.ts';
 import type { Sshd } from '../lab/sshd.ts';
 import { connected } from './harness.ts';
@@ -28,7 +28,11 @@ before(async () => {
   await sshd.start();
   socket = file('agent.sock');
   agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
-  while (!existsSync(socket)) await sleep(10);
+  // The file is there before anybody listens; 2: no agent answers.
+  await waitFor(
+    'the agent',
+    () => existsSync(socket) && spawnSync('ssh-add', ['-l'], { env: env() }).status !== 2,
+  );
 });
 
 after(async () => {
@@ -71,13 +75,11 @@ for (const type of ['ed25519', 'ecdsa', 'rsa']) {
     certify(file('authority'), file(`held-${type}`), '-n', sshd.user);
     hold(`held-${type}`);
     await logsIn({ agent: socket });
-    assert.match(
-      sshd
-        .log()
-        .split('\n')
-        .findLast((line) => line.includes('Accepted publickey')) ?? '',
-      /-CERT /,
-    );
+    // sshd lets us in before it writes so.
+    await waitFor('the line of the login', () => {
+      const lines = sshd.log().split('\n');
+      return /-CERT /.test(lines.findLast((line) => line.includes('Accepted publickey')) ?? '');
+    });
   });
 
   test(`logs in with the ${type} key of an agent and a certificate in a file`, async () => {

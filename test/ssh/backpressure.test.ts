@@ -8,6 +8,7 @@ import {
 } from '../../src/core/limits.ts';
 import type { Bastion } from '../../src/ssh/bastion.ts';
 import { ReceiveWindow } from '../../src/ssh/window.ts';
+import { waitFor } from '../lab/namespaces.ts';
 import { startSshd } from '../lab/sshd.ts';
 import type { Sshd } from '../lab/sshd.ts';
 import {
@@ -45,12 +46,12 @@ test('a reader that stops bounds what is queued, and holds up no other channel',
   const source = new ManualSource();
   source.end();
   const { channel, ended } = await open(bastion, target.endpoint, source, slow);
+  await waitFor('what may be queued', () => slow.queued > FLOW_SEND_HIGH_WATER_BYTES);
   let before = -1;
   while (before !== slow.total) {
     before = slow.total;
     await sleep(100);
   }
-  assert.ok(slow.queued > FLOW_SEND_HIGH_WATER_BYTES);
   assert.ok(
     slow.queued <= FLOW_SEND_HIGH_WATER_BYTES + SSH_CHANNEL_WINDOW_INITIAL_BYTES,
     `${slow.queued} queued`,
@@ -77,6 +78,7 @@ test('a target that does not read stops its own source and no other', async () =
   const echo = await listen((socket) => socket.pipe(socket));
   const source = new PatternSource(512 * MIB);
   const { channel, ended } = await open(bastion, deaf.endpoint, source, new TextSink());
+  await waitFor('the first bytes', () => source.given > 0);
   let before = -1;
   while (before !== source.given) {
     before = source.given;

@@ -20,6 +20,9 @@ const PLACES = { perl: '/usr/bin/perl', python3: '/usr/bin/python3' };
 
 let serial = 0;
 
+/** Milliseconds after which a datagram that was not answered is said once more. */
+const AGAIN_MS = 2500;
+
 /** A server on which only `tools` are found, and no start-up file of the user's shell. */
 export async function serverWith(
   tools: Tools,
@@ -87,6 +90,8 @@ export class AppFlow implements UdpFlow {
   readonly got: Buffer[] = [];
   readonly refusals: RejectReason[] = [];
   readonly mtus: number[] = [];
+  /** How many datagrams `echo` sent. */
+  said = 0;
   readonly #receiver: DatagramReceiver;
 
   constructor(relay: Relay, to: { readonly address: string; readonly port: number }) {
@@ -131,11 +136,18 @@ export class AppFlow implements UdpFlow {
     this.mtus.push(mtu);
   }
 
-  /** Says it, and waits for the same. */
+  /** Says it, again where it was lost, since what waits for RELAY_AGE_MS is dropped; and waits for the same. */
   async echo(text: string): Promise<void> {
     const before = this.got.length;
-    this.say(text);
-    await waitFor(`the echo of ${text}`, () => this.got.slice(before).some((got) => got.toString() === text));
+    let due = performance.now();
+    await waitFor(`the echo of ${text}`, () => {
+      if (performance.now() >= due) {
+        due = performance.now() + AGAIN_MS;
+        this.said++;
+        this.say(text);
+      }
+      return this.got.slice(before).some((got) => got.toString() === text);
+    });
   }
 }
 

@@ -12,6 +12,10 @@ import type { RelayLab, Tools } from './relay-lab.ts';
 
 after(release);
 
+const FLOODS = 4;
+/** Milliseconds. Long after the last datagram of a flood has come or was dropped. */
+const FLOOD_MS = 10_000;
+
 /** Runs `body` with a relay on a server of its own; nothing may be left of it afterwards. */
 async function withRelay(
   tools: Tools,
@@ -45,7 +49,7 @@ for (const [tools, interpreter] of [
           const server = await udpServer(address);
           const flows = Array.from({ length: 20 }, () => new AppFlow(relay, server));
           await Promise.all(flows.map((flow, index) => flow.echo(`question ${index}`)));
-          for (const flow of flows) assert.equal(flow.received.datagrams, 1);
+          for (const flow of flows) assert.ok(flow.received.datagrams <= flow.said);
           // Each has a socket of its own, empty datagrams are datagrams, and large ones come whole.
           flows[0]!.say('');
           await waitFor('an empty datagram', () => flows[0]!.got.some(({ length }) => length === 0));
@@ -92,17 +96,21 @@ for (const [tools, interpreter] of [
         await flow.echo('up');
         const size = 1000;
         const all = (4 * RELAY_QUEUE_BYTES) / size;
-        for (let index = 0; index < all; index++) {
-          const payload = Buffer.alloc(size);
-          payload.writeUInt32BE(index);
-          flow.say(payload);
-        }
         const last = Math.ceil(all) - 1;
-        await waitFor(
-          'the last datagram',
-          () => server.got.at(-1)!.length === size && server.got.at(-1)!.readUInt32BE() === last,
-        );
-        const { dropped } = relay.counters;
+        const isLast = (got: Buffer): boolean => got.length === size && got.readUInt32BE() === last;
+        let dropped = 0;
+        // Who stands still for RELAY_AGE_MS drops the last one as well, and rightly.
+        for (let floods = 0; !server.got.some(isLast); floods++) {
+          assert.ok(floods < FLOODS, 'the last datagram of each flood is lost');
+          const before = relay.counters.dropped;
+          for (let index = 0; index < all; index++) {
+            const payload = Buffer.alloc(size);
+            payload.writeUInt32BE(index);
+            flow.say(payload);
+          }
+          await waitFor('the last datagram', () => server.got.some(isLast), FLOOD_MS).catch(() => {});
+          dropped = relay.counters.dropped - before;
+        }
         assert.ok(dropped >= 0.7 * all && dropped < all, `${dropped} of ${all}`);
         server.close();
       });
@@ -131,7 +139,7 @@ for (const [tools, interpreter] of [
       const { relay } = relayBy(bastion);
       const server = await udpServer();
       await new AppFlow(relay, server).echo('up');
-      assert.equal(processesOf(sshd.mark).length, 1);
+      await waitFor('the relay alone', () => processesOf(sshd.mark).length === 1);
       relay.stop = () => {};
       bastion.cut(new Error('cut'));
       await bastion.stop();

@@ -14,7 +14,7 @@ import { login } from './login-lab.ts';
 import type { LoginFiles } from './login-lab.ts';
 
 const PASSWORD = 'cOrrect-horse';
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 let sshd: Sshd;
 before(async () => {
@@ -25,12 +25,14 @@ after(() => sshd.stop());
 /** A program at a terminal of its own, by script(1). */
 class AtTerminal {
   readonly child: ChildProcess;
+  readonly #closed: Promise<unknown>;
   shown = '';
 
   constructor(server: { readonly port: number; readonly knownHostsFile: string; readonly user: string }) {
     const client = path.join(import.meta.dirname, 'terminal-client.ts');
     const command = [process.execPath, client, server.port, server.user, server.knownHostsFile].join(' ');
     this.child = spawn('script', ['-qefc', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] });
+    this.#closed = once(this.child, 'close');
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.shown += text));
   }
 
@@ -47,7 +49,7 @@ class AtTerminal {
   }
 
   async ended(): Promise<number | null> {
-    if (this.child.exitCode === null) await once(this.child, 'exit');
+    await this.#closed;
     return this.child.exitCode;
   }
 }
