@@ -26,8 +26,8 @@ socket.on('error', ({ code }) => { console.log(code); process.exit(); });
 const ANSWER_MS = 20_000;
 const SILENCE_MS = 2_000;
 
-/** Deadline of what needs the engine, netproxy and a login. */
-const READY_MS = 60_000;
+/** Deadline of what needs the engine, netproxy and logins, of many containers at once. */
+const READY_MS = 180_000;
 
 export class AttachLab {
   readonly world: World;

@@ -72,6 +72,7 @@ for (const build of engineBuilds()) {
       assert.equal(await lab.target('web'), 'hello');
       await lab.engine.docker(['rm', '--force', 'web']);
       await waitFor('the end of netproxy', () => attached?.child.exitCode !== null);
+      await attached.closed();
       assert.equal(attached.child.exitCode, 64);
       assert.match(attached.stderr, /CONTAINER_UNKNOWN/);
     });
@@ -166,7 +167,8 @@ describe('attach', () => {
     await lab.container('odd', '--label', 'netproxy.locl=10.0.0.0/8', '--label', 'netproxy.metadata=never');
     const refused = async (args: readonly string[], code: number, told: RegExp): Promise<void> => {
       const attached = lab.attach(args);
-      await waitFor('the end of netproxy', () => attached.child.exitCode !== null, 30_000);
+      await waitFor('the end of netproxy', () => attached.child.exitCode !== null);
+      await attached.closed();
       assert.match(attached.stderr, told);
       assert.equal(attached.child.exitCode, code);
     };
@@ -197,7 +199,8 @@ describe('attach', () => {
   test('puts back what it took over when it cannot go on from the start', async () => {
     const untouched = await lab.network('web');
     const attached = lab.attach(['web', '--tun-address4', '198.18.0.1/30', '--dns-port', '80']);
-    await waitFor('the end of netproxy', () => attached.child.exitCode !== null, 30_000);
+    await waitFor('the end of netproxy', () => attached.child.exitCode !== null);
+    await attached.closed();
     assert.match(attached.stderr, /DNS_PORT_BUSY/);
     assert.equal(await lab.network('web'), untouched);
   });

@@ -11,7 +11,7 @@ import { application, Site } from './site.ts';
 /** Bytes above the base image, as docs/compose.md says. */
 const SIZE_MAX = 35_000_000;
 const ANCHOR_SIZE_MAX = 100_000;
-const READY_DEADLINE_MS = 30_000;
+const READY_DEADLINE_MS = 90_000;
 /** Bit of CAP_NET_ADMIN (capability.h), as /proc/PID/status prints it. */
 const NET_ADMIN_ALONE = '0000000000001000';
 

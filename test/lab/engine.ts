@@ -316,11 +316,15 @@ export class Engine {
         const ours = command.includes(`${this.#exec}/`) || ids.some((id) => groups.includes(id));
         return ours && !command.startsWith('flock') && Number(name) !== process.pid ? [Number(name)] : [];
       });
-    await waitFor(`what ${this.#exec} has left to end`, () => {
-      const pids = left();
-      for (const pid of pids) kill(pid);
-      return pids.length === 0;
-    });
+    await waitFor(
+      `what ${this.#exec} has left to end`,
+      () => {
+        const pids = left();
+        for (const pid of pids) kill(pid);
+        return pids.length === 0;
+      },
+      STOP_DEADLINE_MS,
+    );
   }
 }
 
