@@ -89,6 +89,7 @@ describe('the injector and a real API server', { skip: outsideLab() }, () => {
       read(dry.stdout).spec.initContainers?.map(({ name }) => name),
       ['netproxy'],
     );
+    await waitFor('their lines', () => admissions(replicas[0]!).length >= 4);
     // Again after the API server had mounted the token of the service account, which is no reason to change anything.
     assert.deepEqual(admissions(replicas[0]!), [
       ['labelled', 'injected'],
@@ -185,7 +186,12 @@ describe('the injector and a real API server', { skip: outsideLab() }, () => {
       async () => replicas.every((each) => served(each) === 2),
       DEADLINE_MS,
     );
-    assert.equal(await site.bundle(), aged.authority + (await site.kept())['next-ca.crt']);
+    // Who made it says so before it changes the webhook.
+    await waitFor(
+      'both to be trusted',
+      async () => (await site.bundle()) === aged.authority + (await site.kept())['next-ca.crt'],
+      DEADLINE_MS,
+    );
 
     const watching = await site.watching();
     const program = join(import.meta.dirname, 'injector-watch.ts');
@@ -194,7 +200,7 @@ describe('the injector and a real API server', { skip: outsideLab() }, () => {
     });
     let output = '';
     child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    const exited = once(child, 'exit');
+    const closed = once(child, 'close');
     try {
       await waitFor(
         'both serve the next one',
@@ -203,7 +209,7 @@ describe('the injector and a real API server', { skip: outsideLab() }, () => {
       );
     } finally {
       child.stdin!.end();
-      await exited;
+      await closed;
     }
     const { failures, admissions: asked, certificates } = JSON.parse(output) as Watched;
     assert.deepEqual(failures, []);
@@ -212,7 +218,11 @@ describe('the injector and a real API server', { skip: outsideLab() }, () => {
     const kept = await site.kept();
     assert.equal(kept['former-ca.crt'], aged.authority);
     assert.equal(kept['next-ca.crt'], undefined);
-    assert.equal(await site.bundle(), `${kept['ca.crt']}${aged.authority}`);
+    await waitFor(
+      'the former to be trusted still',
+      async () => (await site.bundle()) === `${kept['ca.crt']}${aged.authority}`,
+      DEADLINE_MS,
+    );
   });
 
   test('what others take away is put back, and an emptied Secret is filled anew', async () => {

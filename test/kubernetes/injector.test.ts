@@ -138,7 +138,7 @@ describe('the injector that the chart installs', { skip: outsideLab() }, () => {
     });
     let output = '';
     child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    const exited = once(child, 'exit');
+    const closed = once(child, 'close');
     const name = `deployment/${own.name}-netproxy-injector`;
     try {
       await own.kubectl(['rollout', 'restart', name]);
@@ -155,7 +155,7 @@ describe('the injector that the chart installs', { skip: outsideLab() }, () => {
       );
     } finally {
       child.stdin!.end();
-      await exited;
+      await closed;
     }
     const { failures, admissions } = JSON.parse(output) as Watched;
     assert.deepEqual(failures, []);

@@ -36,7 +36,7 @@ const record = join(checkout, 'node_modules/.cache/netproxy/kubernetes.json');
 const targetServer = resolve(import.meta.dirname, '../netns/target.ts');
 /** Clusters that may run at once on a machine, each with images of its own. */
 const SLOTS = 4;
-const START_DEADLINE_MS = 120_000;
+const START_DEADLINE_MS = 300_000;
 const LOAD_DEADLINE_MS = 240_000;
 /** What pods call the images. */
 const TAGS: Readonly<Record<string, string>> = {

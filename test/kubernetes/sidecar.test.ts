@@ -19,6 +19,7 @@ import {
   APP_PORT,
   APP_VOLUME,
   ask,
+  asked,
   leftBy,
   podObject,
   Profile,
@@ -30,6 +31,10 @@ import type { PodObject } from './sidecar.ts';
 
 const BASTION_PORT = 2201;
 const echo = String(PORTS.echo);
+/** A stall of the machine is no failure. */
+const PROBE = { periodSeconds: 1, timeoutSeconds: 10 };
+/** Somebody listens on the application's port (proc_pid_net(5): 0A is LISTEN). */
+const LISTENS = `:${APP_PORT.toString(16).toUpperCase()} .* 0A `;
 /** Wanted are two seconds, of a machine that has nothing else to do. */
 const READY_MAX_MS = 20_000;
 /** Kilobytes. What the sidecar may take of memory. */
@@ -56,9 +61,14 @@ describe('a pod with the sidecar', { skip: outsideLab() }, () => {
         init: [app('first', ['job', LAB.target.v4, echo])],
         containers: [
           app('app', [], {
-            livenessProbe: { httpGet: { path: '/', port: APP_PORT }, periodSeconds: 1, failureThreshold: 2 },
-            readinessProbe: { tcpSocket: { port: APP_PORT }, periodSeconds: 1 },
-            startupProbe: { exec: { command: ['test', '-e', '/app/app.ts'] }, periodSeconds: 1 },
+            livenessProbe: { httpGet: { path: '/', port: APP_PORT }, ...PROBE, failureThreshold: 2 },
+            readinessProbe: { tcpSocket: { port: APP_PORT }, ...PROBE },
+            // The other probes of one that does not listen yet would fail.
+            startupProbe: {
+              exec: { command: ['grep', '-q', LISTENS, '/proc/net/tcp6'] },
+              ...PROBE,
+              failureThreshold: 90,
+            },
           }),
         ],
       }),
@@ -89,7 +99,7 @@ describe('a pod with the sidecar', { skip: outsideLab() }, () => {
       const said = await waitFor(
         `an answer of ${host}`,
         async () => {
-          const answer = await ask(place, 'app', 'fetch', `http://${host}:${APP_PORT}/`);
+          const answer = await asked(place, 'app', 'fetch', `http://${host}:${APP_PORT}/`);
           return answer.status === 200 && answer;
         },
         DEADLINE_MS,
@@ -141,7 +151,7 @@ describe('a pod with the sidecar', { skip: outsideLab() }, () => {
 
   test('lets nothing else out', async () => {
     // The capture sees what is not for the bastion: this pod has no sidecar.
-    const words = ['timeout', '2', 'node', '/app/app.ts', 'echo', LAB.target.v4, echo];
+    const words = ['timeout', '12', 'node', '/app/app.ts', 'echo', LAB.target.v4, echo];
     assert.equal((await place.exec('neighbour', 'app', words, { mayFail: true })).stdout, '');
     await waitFor(
       'the packets of the pod without a sidecar',

@@ -6,9 +6,9 @@ import { LAB, waitFor } from '../lab/namespaces.ts';
 import type { Capture } from '../lab/namespaces.ts';
 import type { Sshd } from '../lab/sshd.ts';
 import { PORTS } from '../netns/ports.ts';
-import { openCluster, outsideLab } from './cluster.ts';
+import { DEADLINE_MS, openCluster, outsideLab } from './cluster.ts';
 import type { Cluster, TestNamespace } from './cluster.ts';
-import { app, APP_PORT, ask, leftBy, Profile, reaches, startBastion, watchUplink } from './sidecar.ts';
+import { app, APP_PORT, asked, leftBy, Profile, reaches, startBastion, watchUplink } from './sidecar.ts';
 import type { PodObject } from './sidecar.ts';
 
 const BASTION_PORT = 2202;
@@ -96,13 +96,18 @@ describe('the sidecar in', { skip: outsideLab() }, () => {
         },
       },
     );
-    const words = ['rollout', 'status', 'statefulset/set', '--timeout=90s'];
-    await place.kubectl(words);
+    const words = ['rollout', 'status', 'statefulset/set', `--timeout=${(2 * DEADLINE_MS) / 1000}s`];
+    await place.kubectl(words, { timeoutMs: 3 * DEADLINE_MS });
     await reaches(place, 'set-1', PORTS.echo);
-    const said = await waitFor('the other pod by its name', async () => {
-      const answer = await ask(place, 'set-1', 'fetch', `http://set-0.set:${APP_PORT}/`);
-      return answer.status === 200 && answer;
-    });
+    // The cluster's DNS keeps for a while that there was no such name.
+    const said = await waitFor(
+      'the other pod by its name',
+      async () => {
+        const answer = await asked(place, 'set-1', 'fetch', `http://set-0.set:${APP_PORT}/`);
+        return answer.status === 200 && answer;
+      },
+      DEADLINE_MS,
+    );
     assert.match(said.text ?? '', /^app /);
   });
 
