@@ -16,7 +16,7 @@ import { failureCount, part, result, say, table } from './report.ts';
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const MIB = 1024 * 1024;
 const FILE_BYTES = 64 * MIB;
-const READY_DEADLINE_MS = 10_000;
+const READY_DEADLINE_MS = 30_000;
 /** `curl` exit codes (man curl): connection failed, time-out. */
 const CURL_FAILED = 7;
 const CURL_TIMED_OUT = 28;
@@ -98,7 +98,7 @@ async function demo({ app, bastion, target }: Lab): Promise<void> {
     `${page6.bytes} bytes in ${ms(page6.totalMs)}${page6.error}`,
     page6.code === 0 && page6.bytes === page.bytes,
   );
-  const file = await fetch(app, LAB.target.v4, '/file', 30);
+  const file = await fetch(app, LAB.target.v4, '/file', 120);
   const rate = (file.bytes / MIB / (file.totalMs / 1000)).toFixed(0);
   result(
     'a file of 64 MiB',
@@ -189,7 +189,7 @@ async function startNetproxy(app: Lab['app'], server: Sshd): Promise<Netproxy> {
   return { child, line, log };
 }
 
-async function fetch(app: Lab['app'], address: string, rest: string, seconds = 5): Promise<Fetched> {
+async function fetch(app: Lab['app'], address: string, rest: string, seconds = 15): Promise<Fetched> {
   const host = address.includes(':') ? `[${address}]` : address;
   const format = '%{size_download} %{time_connect} %{time_total}';
   const argv = [

@@ -55,8 +55,9 @@ const logins = (sshd: Sshd): number => sshd.log().match(/Accepted publickey/g)?.
 test('bastions that are added, changed and removed while a flow runs', async () => {
   await start([entry('one', world.sshd)]);
   const bytes = 32 * 1024 * 1024;
+  const before = await world.accepted();
   const flow = world.client<{ bytes: number }>('echo', LAB.target.v4, PORTS.echo, bytes);
-  await waitFor('the flow', () => world.sshd.log().includes('Accepted publickey'));
+  await waitFor('the flow', async () => (await world.accepted()) > before);
   configure([entry('one', world.sshd), entry('two', second)]);
   await waitFor('the second login', () => logins(second) === 1);
   configure([entry('two', second)]);
@@ -87,7 +88,7 @@ test('one of two bastions is killed amid connects, and none fails; it is returne
   await said('new flows of the group go to two');
   const { connected: before, failed, longestMs } = await amidKill;
   assert.deepEqual(failed, [], running.stderr);
-  assert.ok(before > 20 && longestMs < 5000, `${before} connects, the longest took ${longestMs} ms`);
+  assert.ok(before > 5 && longestMs < 9000, `${before} connects, the longest took ${longestMs} ms`);
   await world.sshd.start();
   await waitFor('the login', () => logins(world.sshd) === 2, 60_000);
   const { failed: amidReturn } = await repeat(15_000);
@@ -131,6 +132,16 @@ test('200 flows at once through a bastion with 64 file descriptors a connection'
   for (let round = 0; round < 2; round++) {
     const { right } = await world.client<{ right: number }>('many', LAB.target.v4, PORTS.echo, 200);
     assert.equal(right, 200, running.stderr);
+    // Those that it has still, a round that begins now would lack; with -p a socket has a user as long as somebody
+    // has its descriptor.
+    await waitFor(
+      'sshd to close its descriptors',
+      async () => {
+        const { stdout } = await world.lab.bastion.run(['ss', '-Htanp', `dport = :${PORTS.echo}`]);
+        return !stdout.includes('users:');
+      },
+      60_000,
+    );
   }
   assert.equal(logins(narrow), 4);
   await said('taken for its limit');

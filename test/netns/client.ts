@@ -30,12 +30,13 @@ const MODES: Record<string, () => Promise<unknown>> = {
     await once(socket, 'close');
     return { code: 'closed', at: Date.now() };
   },
-  /** Connects again and again until it works; gives when that was. */
+  /** Connects again and again until it works; gives when that was, and since when it tried. */
   until: async () => {
+    const since = Date.now();
     for (;;) {
       try {
         (await open()).destroy();
-        return { connected: true, at: Date.now() };
+        return { connected: true, at: Date.now(), since };
       } catch {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }

@@ -27,7 +27,10 @@ const ABSENT = { v4: '198.51.100.77', v6: '2001:db8:2::77' };
 const RESOLUTION_MS = 6000;
 
 async function code(address: string, port: number, withinMs = AT_ONCE_MS): Promise<string> {
-  const result = await world.client<{ code?: string; ms?: number }>('connect', address, port);
+  const once = (): Promise<{ code?: string; ms?: number }> => world.client('connect', address, port);
+  let result = await once();
+  // A stall of the machine does not meet each, and what only the second SYN brings about comes late each time.
+  for (let again = 0; again < 2 && (result.ms ?? 0) >= withinMs; again++) result = await once();
   assert.ok((result.ms ?? 0) < withinMs, `took ${result.ms} ms`);
   return result.code ?? 'connected';
 }

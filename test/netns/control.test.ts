@@ -34,6 +34,7 @@ test('wait returns when it is ready, and status tells of it', async () => {
     const waiting = world.command('wait', '30s');
     const netproxy = world.netproxy();
     assert.equal(await waiting, 'netproxy is ready\n');
+    await netproxy.ready();
     assert.match(netproxy.stdout, /ready/);
     const status = JSON.parse(await world.command('status', '--json')) as Readyz & {
       version: string;
@@ -100,7 +101,7 @@ test('a bastion that lets in but forbids forwarding is not ready', async () => {
   await inWorld({ config: ['AllowTcpForwarding no'] }, async (world) => {
     const netproxy = world.netproxy();
     await netproxy.ready();
-    const script = ['wait', '2s', '--json'];
+    const script = ['wait', '5s', '--json'];
     await assert.rejects(
       world.command(...script),
       /NOT_READY[^]*channel: opening a channel to 127\.0\.0\.1:22: [^]*readyTarget/,

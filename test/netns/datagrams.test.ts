@@ -49,8 +49,10 @@ async function run(...command: string[]): Promise<{ code: number | null; stdout:
 async function counters(): Promise<Record<string, number>> {
   const before = netproxy.stderr.length;
   netproxy.child.kill('SIGUSR2');
-  await waitFor('the state', () => netproxy.stderr.slice(before).includes('"state"'));
-  const line = netproxy.stderr.slice(before).trimEnd().split('\n').at(-1)!;
+  const line = await waitFor('the state', () => {
+    const whole = netproxy.stderr.slice(before).split('\n').slice(0, -1);
+    return whole.find((text) => text.includes('"msg":"state"'));
+  });
   return JSON.parse(line) as Record<string, number>;
 }
 
@@ -128,7 +130,7 @@ print(sorted(struct.unpack('>H', s.recv(5000)[:2])[0] for i in range(20)) == lis
   test(`UDP in fragments is ECONNREFUSED at once (${family})`, async () => {
     const script = `import socket, sys
 s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
-s.connect((sys.argv[1], 443)); s.settimeout(1); s.send(bytes(4000))
+s.connect((sys.argv[1], 443)); s.settimeout(10); s.send(bytes(4000))
 try: s.recv(1)
 except OSError as e: print(type(e).__name__)`;
     assert.equal((await run('python3', '-c', script, server)).stdout.trim(), 'ConnectionRefusedError');
@@ -137,7 +139,7 @@ except OSError as e: print(type(e).__name__)`;
   test(`UDP to another port is ECONNREFUSED at once (${family})`, async () => {
     const script = `import socket, sys
 s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
-s.connect((sys.argv[1], 443)); s.settimeout(1); s.send(b'x')
+s.connect((sys.argv[1], 443)); s.settimeout(10); s.send(b'x')
 try: s.recv(1)
 except OSError as e: print(type(e).__name__)`;
     assert.equal((await run('python3', '-c', script, server)).stdout.trim(), 'ConnectionRefusedError');

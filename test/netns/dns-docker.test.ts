@@ -82,6 +82,8 @@ before(async () => {
   args = [...bastion, '--identity', clientKeyFile, '--known-hosts', knownHostsFile];
   netproxy = app.netproxy(args);
   await netproxy.ready();
+  // On a slow machine a question is given up before the search for it ends.
+  await waitFor('the far resolver', () => netproxy.stderr.includes('names are looked for at the far end by'));
   engineSaid = '';
 });
 after(async () => {

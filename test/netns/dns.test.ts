@@ -46,6 +46,8 @@ before(async () => {
   const keys = ['--identity', clientKeyFile, '--known-hosts', knownHostsFile];
   netproxy = app.netproxy([...bastion, ...keys, '--dns-local', 'mine.test', '--dns-far', 'far.corp.test']);
   await netproxy.ready();
+  // On a slow machine a question is given up before the search for it ends.
+  await waitFor('the far resolver', () => netproxy.stderr.includes('names are looked for at the far end by'));
 });
 after(async () => {
   await netproxy?.stop();

@@ -283,7 +283,7 @@ test('what keeps a bastion from being used is named', async () => {
   writeFileSync(file('empty_known_hosts'), '# nothing\n');
   const flags = (bastion: string, key = clientKeyFile, known = knownHosts): string[] => [
     ...['--bastion', `ssh://${user}@${bastion}`, '--identity', key, '--known-hosts', known],
-    ...['--handshake-timeout', '2s'],
+    ...['--handshake-timeout', '20s'],
   ];
   const here = `${LAB.bastion.v4}:${port}`;
 

@@ -12,9 +12,9 @@ import type { Fault } from './faults.ts';
 import { PORTS } from './ports.ts';
 import { World } from './world.ts';
 
-/** Milliseconds for "at once", and by which "after" may be missed on a busy machine. */
+/** Milliseconds for "at once", and by which every bound may be missed on a busy machine. */
 const AT_ONCE_MS = 1000;
-const AFTER_SLACK_MS = 2000;
+const SLACK_MS = 2000;
 /** Most of a test is waiting. */
 const AT_A_TIME = 3;
 
@@ -40,6 +40,8 @@ interface Seen {
   readonly code?: string;
   readonly at: number;
   readonly ms: number;
+  /** When a client that tries again and again began. */
+  readonly since?: number;
 }
 
 /** Holds an errno and a time against words such as "`ECONNRESET` within 15 s". */
@@ -49,7 +51,7 @@ function holds(words: string, code: string | undefined, ms: number, log: string)
   assert.ok(errno !== undefined, `not understood: ${words}`);
   const bound = Number(seconds) * 1000;
   const least = when === 'after' ? bound * 0.95 : 0;
-  const most = when === 'at once' ? AT_ONCE_MS : when === 'after' ? bound + AFTER_SLACK_MS : bound;
+  const most = (when === 'at once' ? AT_ONCE_MS : bound) + SLACK_MS;
   assert.equal(code, errno, log);
   assert.ok(ms >= least && ms <= most, `${words}: it was after ${Math.round(ms)} ms\n${log}`);
 }
@@ -92,13 +94,15 @@ async function show(row: Row, fault: Fault, world: World): Promise<void> {
   const until = world.client<Seen>('until', address, port);
   await fault.end(world);
   const over = Date.now();
-  const back = (await until).at - over;
-  assert.ok(back <= Number(seconds) * 1000, `back after ${back} ms\n${log()}`);
+  // The client may come up later than what it waits for.
+  const { at, since = 0 } = await until;
+  const back = at - Math.max(over, since);
+  assert.ok(back <= Number(seconds) * 1000 + SLACK_MS, `back after ${back} ms\n${log()}`);
   if (goesOn !== undefined) {
     assert.equal(row.connects, 'succeed');
     const { failed, connected } = await goesOn;
     assert.deepEqual(failed, [], log());
-    assert.ok(connected > 10, `${connected} connects`);
+    assert.ok(connected > 3, `${connected} connects`);
   }
 }
 

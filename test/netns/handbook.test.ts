@@ -67,7 +67,7 @@ for (const page of PAGES) {
       // One netproxy of many namespaces that share /run, on the machine of the tests.
       const socket = '/run/netproxy/$(readlink /proc/self/ns/net | tr -dc 0-9).sock';
       const script = own.replace('/run/netproxy/*.sock', socket);
-      const argv = ['sh', '-c', endless ? `timeout -s INT 5 sh -c 'exec ${script}'` : script];
+      const argv = ['sh', '-c', endless ? `timeout -s INT 15 sh -c 'exec ${script}'` : script];
       const path = `${join(folder, 'bin')}:${process.env['PATH']}`;
       const { code, stdout, stderr } = await world.lab.app.run(argv, {
         ...{ env: { ...process.env, PATH: path }, mayFail: true, timeoutMs: 60_000 },

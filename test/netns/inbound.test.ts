@@ -33,7 +33,7 @@ const SERVERS = `
 
 const ask = (kind: string, from: string, to: string, port: number): string => `
   const done = (word) => { console.log(word); process.exit(); };
-  setTimeout(() => done('timeout'), 1500);
+  setTimeout(() => done('timeout'), 10_000);
   if ('${kind}' === 'tcp') {
     const socket = require('node:net').connect({ host: '${to}', port: ${port}, localAddress: '${from}' });
     socket.on('error', (error) => done(error.code)).on('data', (d) => done(String(d)));

@@ -163,20 +163,15 @@ test('a host key of the outer hop that is wrong ends the start, and names that h
 test('the outer hop restarts amid connects: open flows are reset at once, and no connect fails', async (t) => {
   await start(twoHops());
   const kept = world.client<{ code: string; at: number }>('keep', LAB.target.v4, PORTS.echo);
+  await waitFor('the connection', async () => {
+    const filter = ['state', 'established', `sport = :${PORTS.echo}`];
+    return (await world.lab.target.run(['ss', '-Htn', ...filter])).stdout !== '';
+  });
+  const before = await world.accepted();
   const amid = world.client<{ connected: number; failed: string[]; longestMs: number }>(
     ...(['repeat', LAB.target.v4, PORTS.echo, 8000] as const),
   );
-  await waitFor('both to be there', async () => {
-    // Seen from the target, each of them is a connection of the inner sshd.
-    const { stdout } = await world.lab.target.run([
-      'ss',
-      '-Htn',
-      'state',
-      'established',
-      `sport = :${PORTS.echo}`,
-    ]);
-    return stdout.trim().split('\n').length >= 2;
-  });
+  await waitFor('connects', async () => (await world.accepted()) > before);
   const halted = Date.now();
   await world.sshd.halt();
   const { code, at } = await kept;
@@ -185,20 +180,23 @@ test('the outer hop restarts amid connects: open flows are reset at once, and no
   await said('jump host edge');
   await world.sshd.start();
   const back = Date.now();
-  const until = await world.client<{ at: number }>('until', LAB.target.v4, PORTS.echo);
-  t.diagnostic(`reset after ${at - halted} ms, works again ${until.at - back} ms after sshd`);
-  assert.ok(until.at - back < 2000, `works again after ${until.at - back} ms`);
+  const until = await world.client<{ at: number; since: number }>('until', LAB.target.v4, PORTS.echo);
+  // The client may come up later than what it waits for.
+  const took = until.at - Math.max(back, until.since);
+  t.diagnostic(`reset after ${at - halted} ms, works again ${took} ms after sshd`);
+  assert.ok(took < 5000, `works again after ${took} ms`);
   const { connected, failed, longestMs } = await amid;
   assert.deepEqual(failed, [], netproxy.stderr);
-  assert.ok(connected > 20 && longestMs < 8000, `${connected} connects, the longest took ${longestMs} ms`);
+  assert.ok(connected > 5 && longestMs < 10_000, `${connected} connects, the longest took ${longestMs} ms`);
   assert.deepEqual([logins(world.sshd), logins(inner[0]!)], [2, 2]);
 });
 
 test('a hop that is added while a flow runs: the flow goes on, and new ones go through both', async () => {
   await start([entry('edge', world.sshd)]);
   const bytes = 32 * 1024 * 1024;
+  const before = await world.accepted();
   const flow = world.client<{ bytes: number }>('echo', LAB.target.v4, PORTS.echo, bytes);
-  await waitFor('the flow', () => logins(world.sshd) === 1);
+  await waitFor('the flow', async () => (await world.accepted()) > before);
   configure(twoHops());
   await waitFor('the login at the second hop', () => logins(inner[0]!) === 1, 30_000);
   await connects();

@@ -28,6 +28,8 @@ const KILLED: readonly string[] = [
 
 /** Each kind has a namespace of its own, and most of a step is waiting for processes. */
 const AT_ONCE = 2;
+/** Milliseconds. A step is some dozens of processes. */
+const DEADLINE_MS = 800_000;
 
 after(removeNamespaces);
 
@@ -43,7 +45,7 @@ describe('a takeover or release that is killed at any step', { concurrency: AT_O
     const lines = namespaces[name]!;
     const input = inputs[name] ?? INPUT;
 
-    test(`the takeover, with ${name}`, async () => {
+    test(`the takeover, with ${name}`, { timeout: DEADLINE_MS }, async () => {
       const namespace = await namespaceWith(lines);
       const runner = runnerIn(namespace);
       const before = await namespace.routes();
@@ -76,7 +78,7 @@ describe('a takeover or release that is killed at any step', { concurrency: AT_O
       }
     });
 
-    test(`the release, with ${name}`, async () => {
+    test(`the release, with ${name}`, { timeout: DEADLINE_MS }, async () => {
       const namespace = await namespaceWith(lines);
       const runner = runnerIn(namespace);
       const before = await namespace.routes();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { LAB, capture, countLeaks, createLab, waitForPort } from '../lab/namespaces.ts';
+import { LAB, capture, countLeaks, createLab, waitFor, waitForPort } from '../lab/namespaces.ts';
 import type { Lab } from '../lab/namespaces.ts';
 
 const LISTENER = `
@@ -10,7 +10,7 @@ const LISTENER = `
 const connect = (address: string): string[] => [
   process.execPath,
   '-e',
-  `require('node:net').connect({ host: '${address}', port: 80 }).on('data', (d) => console.log(String(d))).on('error', (e) => console.log(e.code)).setTimeout(1500, function () { console.log('timeout'); this.destroy(); })`,
+  `require('node:net').connect({ host: '${address}', port: 80 }).on('data', (d) => console.log(String(d))).on('error', (e) => console.log(e.code)).setTimeout(4000, function () { console.log('timeout'); this.destroy(); })`,
 ];
 
 let lab: Lab;
@@ -54,5 +54,6 @@ test('a capture counts what leaves, and only that', async () => {
   assert.equal(quiet.count, 0, quiet.lines.join('\n'));
   const running = await capture(lab.app, 'eth0', 'tcp port 80');
   await lab.app.run(connect(LAB.other.v4));
+  await waitFor('the handshake', () => running.lines.filter((line) => line !== '').length >= 3);
   assert.ok((await running.stop()) >= 3);
 });

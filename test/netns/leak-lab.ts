@@ -145,7 +145,7 @@ ${more}
     const script = `
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_${kind === 'tcp' ? 'STREAM' : 'DGRAM'})
-s.settimeout(2)
+s.settimeout(5)
 s.bind(('${BEYOND.v4}', 0))
 try:
     s.connect(('${LAB.app.v4}', 8000))

@@ -140,7 +140,7 @@ test('rules of others that lead own traffic into the tunnel, or other traffic pa
   ]) {
     await lab.app.ip(`rule add ${rule}`);
     const netproxy = start();
-    const [exit] = (await once(netproxy.child, 'exit')) as [number];
+    const [exit] = (await once(netproxy.child, 'close')) as [number];
     await lab.app.ip(`rule del ${rule}`);
     assert.equal(exit, 1, netproxy.stderr);
     assert.match(netproxy.stderr, new RegExp(`error ${code}: packets of `));
@@ -164,7 +164,8 @@ test('somebody who takes the mark off its packets is found out, and it is never 
   assert.match(netproxy.stderr, /own traffic to 198\.51\.100\.1:2222 came back by the TUN/);
   assert.equal(netproxy.stdout, '');
   await lab.app.run(['nft', 'delete table inet mesh']);
-  await netproxy.ready(DEADLINE_MS);
+  // No connect waits, so that the wait under way may be the longest, SSH_RECONNECT_LAST_MS.
+  await netproxy.ready(60_000);
   await netproxy.stop();
   await release();
 });

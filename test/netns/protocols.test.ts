@@ -54,7 +54,8 @@ async function peer<T>(where: Namespace, ...args: string[]): Promise<T> {
   return JSON.parse(stdout) as T;
 }
 
-const median = (times: readonly number[]): number => times.toSorted((a, b) => a - b)[times.length >> 1]!;
+/** A proxy that waits does so each time; a busy machine does not. */
+const least = (times: readonly number[]): number => Math.min(...times);
 const digest = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 
 for (const [name, port] of [
@@ -67,8 +68,8 @@ for (const [name, port] of [
       peer(where, 'greeting', target, String(port()));
     const there = await measure(world.lab.target);
     const here = await measure(world.lab.app);
-    const connected = median(here.connected);
-    const added = median(here.first) - median(there.first);
+    const connected = least(here.connected);
+    const added = least(here.first) - least(there.first);
     t.diagnostic(
       `connected after ${connected.toFixed(1)} ms, the greeting ${added.toFixed(1)} ms later than there`,
     );

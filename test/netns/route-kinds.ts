@@ -108,7 +108,7 @@ export async function namespaceWith(lines: readonly string[]): Promise<Namespace
 
 /** The kernel makes the local routes of IPv6 addresses a moment after it took the address. */
 export async function assertRoutes(namespace: Namespace, expected: string, where?: string): Promise<void> {
-  await waitFor('the routes', async () => (await namespace.routes()) === expected, 2_000).catch(() => {});
+  await waitFor('the routes', async () => (await namespace.routes()) === expected, 10_000).catch(() => {});
   assert.equal(await namespace.routes(), expected, where ?? 'routes');
 }
 

@@ -126,6 +126,14 @@ require('net').connect({ host: '${host}', port: ${port}, autoSelectFamily: false
 /** Milliseconds. Who waits for an answer that does not come waits for seconds. */
 const AT_ONCE_MS = 900;
 
+/** The quickest of three: a stall of the machine does not meet each. */
+async function openAtOnce(host: string, port: number): Promise<string> {
+  let found = await open(host, port);
+  for (let again = 0; again < 2 && found.ms >= AT_ONCE_MS; again++) found = await open(host, port);
+  assert.ok(found.ms < AT_ONCE_MS, `it took ${found.ms} ms`);
+  return found.said;
+}
+
 interface Line {
   readonly verdict?: string;
   readonly rule?: string;
@@ -325,9 +333,7 @@ for (const [port, said, rule] of [
   [PORTS.last, 'EHOSTUNREACH', 14],
 ] as const) {
   test(`what is rejected over IPv6 is seen at once: ${said}`, async () => {
-    const found = await open(LAB.target.v6, port);
-    assert.equal(found.said, said);
-    assert.ok(found.ms < AT_ONCE_MS, `it took ${found.ms} ms`);
+    assert.equal(await openAtOnce(LAB.target.v6, port), said);
     const who = port === PORTS.last ? ['--uid', '0', '--gid', '0', '--process', 'node'] : [];
     const group = port === PORTS.last ? ['--container', 'f'.repeat(64), '--cgroup', '/other'] : [];
     await decided(LAB.target.v6, port, { verdict: 'reject', rule }, LAB.target.v6, ...who, ...group);
@@ -337,9 +343,7 @@ for (const [port, said, rule] of [
 test('the first rule that matches decides', async () => {
   assert.equal((await open(LAB.target.v4, PORTS.echo)).said, 'connected');
   await decided(LAB.target.v4, PORTS.echo, { verdict: 'two', rule: 15 }, LAB.target.v4);
-  const found = await open(LAB.target.v4, PORTS.closed);
-  assert.equal(found.said, 'ECONNREFUSED');
-  assert.ok(found.ms < AT_ONCE_MS, `it took ${found.ms} ms`);
+  assert.equal(await openAtOnce(LAB.target.v4, PORTS.closed), 'ECONNREFUSED');
   await decided(LAB.target.v4, PORTS.closed, { verdict: 'reject', rule: 16 }, LAB.target.v4);
 });
 
@@ -361,6 +365,6 @@ process.stdin.pipe(socket);`;
   assert.equal(found.said, 'ECONNREFUSED');
   await decided(NAMES['exact.test'], PORTS.echo, { verdict: 'reject', rule: 0 }, 'exact.test');
   child.stdin.end('after');
-  await once(child, 'exit');
+  await once(child, 'close');
   assert.equal(said, 'before after');
 });

@@ -133,8 +133,9 @@ test('a rule asks for the user that opened the flow', async () => {
 
 test('other rules hold for new flows, and open ones go on', async () => {
   const bytes = 32 * 1024 * 1024;
+  const before_ = await world.accepted();
   const flow = world.client<{ bytes: number }>('echo', LAB.target.v4, PORTS.echo, bytes);
-  await waitFor('the flow', () => second.log().includes('Accepted publickey'));
+  await waitFor('the flow', async () => (await world.accepted()) > before_);
   configure(`to: [${LAB.target.v4}], ports: [${PORTS.last}], via: reject`);
   await waitFor('the reload', () => netproxy.stderr.includes('"changed":["rules"]'), 20_000);
   await waitFor(

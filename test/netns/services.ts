@@ -23,6 +23,8 @@ export const PEERS = join(import.meta.dirname, 'peers.py');
 /** They start while two processors do other things too. */
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 10_000;
+/** For the files of a database. */
+const INSTALL_DEADLINE_MS = 300_000;
 /** `nobody` and `nogroup` of Debian: some servers refuse to run as root. */
 const NOBODY = 65534;
 
@@ -68,7 +70,10 @@ export class Services {
     if (programs === undefined) throw new Error('PostgreSQL is not installed; `npm run setup` does it');
     const data = this.#ownFolder('postgres');
     const init = ['--auth', 'trust', '--username', 'test', '--no-sync', '--pgdata', data];
-    await this.#where.run(asNobody(`${programs}/initdb`, ...init), { env: PLAIN_ENV });
+    await this.#where.run(asNobody(`${programs}/initdb`, ...init), {
+      env: PLAIN_ENV,
+      timeoutMs: INSTALL_DEADLINE_MS,
+    });
     writeFileSync(join(data, 'pg_hba.conf'), 'host all all all trust\n');
     const port = SERVICE_PORTS.postgres;
     const options = ['-h', this.#address, '-p', String(port), '-k', '', '-F'];
@@ -78,7 +83,10 @@ export class Services {
   async startMysql(): Promise<void> {
     const data = this.#ownFolder('mysql');
     const common = ['--no-defaults', `--datadir=${data}`];
-    await this.#where.run(asNobody('mariadb-install-db', ...common, '--skip-test-db'), { env: PLAIN_ENV });
+    await this.#where.run(asNobody('mariadb-install-db', ...common, '--skip-test-db'), {
+      env: PLAIN_ENV,
+      timeoutMs: INSTALL_DEADLINE_MS,
+    });
     const port = SERVICE_PORTS.mysql;
     const options = [
       `--bind-address=${this.#address}`,

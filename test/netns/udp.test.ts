@@ -109,9 +109,11 @@ interface State {
 async function state(): Promise<State> {
   const before = netproxy.stderr.length;
   netproxy.child.kill('SIGUSR2');
-  await waitFor('the state', () => netproxy.stderr.slice(before).includes('"state"'));
-  const lines = netproxy.stderr.slice(before).trimEnd().split('\n');
-  return JSON.parse(lines.find((line) => line.includes('"msg":"state"'))!) as State;
+  const line = await waitFor('the state', () => {
+    const whole = netproxy.stderr.slice(before).split('\n').slice(0, -1);
+    return whole.find((text) => text.includes('"msg":"state"'));
+  });
+  return JSON.parse(line) as State;
 }
 
 for (const family of ['v4', 'v6'] as const) {

@@ -89,17 +89,23 @@ async function run(command: readonly string[]): Promise<{ code: number | null; s
   return { code: done.code, stdout: done.stdout + done.stderr, ms: performance.now() - started };
 }
 
+/** As tcpdump prints it. */
+const SYN = /\.443: Flags \[S\]/;
+
 const ping = (to: string, ...more: readonly string[]): ReturnType<typeof run> =>
   run(['ping', '-n', '-c1', '-W5', ...more, to]);
 
-/** Pings, and gives what of it the target saw as well. */
+/** Pings, and gives what of it the target saw as well, once it saw what is `wanted`. */
 async function seen(
   to: string,
+  wanted: RegExp | undefined,
   ...more: readonly string[]
 ): Promise<{ code: number | null; stdout: string; ms: number; lines: readonly string[] }> {
   const filter = `host ${to} and (icmp or icmp6 or tcp) and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 137)`;
   const running = await capture(world.lab.target, 'eth0', filter, 'in');
   const result = await ping(to, ...more);
+  if (wanted !== undefined)
+    await waitFor('it to be seen', () => running.lines.some((line) => wanted.test(line))).catch(() => {});
   await running.stop();
   return { ...result, lines: running.lines.filter((line) => line !== '') };
 }
@@ -114,7 +120,7 @@ for (const family of ['v4', 'v6'] as const) {
   const far = LAB.bastion[family === 'v4' ? 'far4' : 'far6'];
 
   test(`direct: the ping goes there by the uplink, whole, and so does the answer (${family})`, async () => {
-    const { code, stdout, lines } = await seen(at('direct'), '-s1200');
+    const { code, stdout, lines } = await seen(at('direct'), /echo request/, '-s1200');
     assert.equal(code, 0, stdout);
     assert.match(stdout, /1208 bytes from/);
     assert.ok(
@@ -137,7 +143,7 @@ for (const family of ['v4', 'v6'] as const) {
   });
 
   test(`reject: ICMP says so at once, and nothing leaves (${family})`, async () => {
-    const { code, stdout, ms, lines } = await seen(at('reject'));
+    const { code, stdout, ms, lines } = await seen(at('reject'), undefined);
     assert.equal(code, 1);
     assert.match(stdout, /filtered|prohibited/i);
     assert.ok(ms < AT_ONCE_MS, `took ${ms} ms`);
@@ -147,14 +153,14 @@ for (const family of ['v4', 'v6'] as const) {
   });
 
   test(`drop: no answer, no error, and nothing leaves (${family})`, async () => {
-    const { code, stdout, lines } = await seen(at('drop'), '-W1');
+    const { code, stdout, lines } = await seen(at('drop'), undefined, '-W1');
     assert.equal(code, 1);
     assert.match(stdout, /1 packets transmitted, 0 received, 100% packet loss/);
     assert.deepEqual(lines, []);
   });
 
   test(`relay: the bastion pings (${family})`, async () => {
-    const { code, stdout, lines } = await seen(at('relay'));
+    const { code, stdout, lines } = await seen(at('relay'), /echo request/);
     assert.equal(code, 0, stdout);
     assert.ok(
       lines.some((line) => line.includes(`${far} > ${at('relay')}: ICMP`) && line.includes('echo request')),
@@ -163,7 +169,7 @@ for (const family of ['v4', 'v6'] as const) {
   });
 
   test(`no rule: a connect through the bastion answers it, which asks no rule of its own (${family})`, async () => {
-    const { code, stdout, lines } = await seen(LAB.target[family]);
+    const { code, stdout, lines } = await seen(LAB.target[family], SYN);
     assert.equal(code, 0, stdout);
     assert.ok(
       lines.some((line) => line.includes(`> ${LAB.target[family]}.443: Flags [S]`)),
@@ -233,7 +239,7 @@ test('where the kernel lets netproxy send no pings, a direct connect answers the
   await world.lab.app.run(['sysctl', '-qw', `net.ipv4.ping_group_range=${NOBODY}`]);
   for (const family of ['v4', 'v6'] as const) {
     const to = HOST.direct[family];
-    const { code, stdout, lines } = await seen(to);
+    const { code, stdout, lines } = await seen(to, SYN);
     assert.equal(code, 0, stdout);
     assert.ok(
       lines.some((line) => line.includes(LAB.app[family]) && line.includes('.443: Flags [S]')),

@@ -1,7 +1,6 @@
 /** Namespaces, sshd, target servers and netproxy together, for the end-to-end tests. */
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { createLab, LAB, waitFor, waitForPort } from '../lab/namespaces.ts';
 import type { Lab } from '../lab/namespaces.ts';
@@ -11,10 +10,11 @@ import { PORTS } from './ports.ts';
 
 const main = resolve(import.meta.dirname, '../../dist/main.js');
 const CLIENT_DEADLINE_MS = 120_000;
-const REFUSAL_DEADLINE_MS = 10_000;
+const REFUSAL_DEADLINE_MS = 60_000;
 
 export class Netproxy {
   readonly child: ChildProcess;
+  readonly #closed: Promise<void>;
   stdout = '';
   stderr = '';
 
@@ -22,9 +22,10 @@ export class Netproxy {
     this.child = child;
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    this.#closed = new Promise((resolve) => child.once('close', () => resolve()));
   }
 
-  async ready(deadlineMs = 10_000): Promise<void> {
+  async ready(deadlineMs = 30_000): Promise<void> {
     await waitFor(
       'the ready line',
       () => {
@@ -37,12 +38,14 @@ export class Netproxy {
 
   /** Sends the signal and gives the exit code, or the signal that ended it. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals | null> {
-    if (this.child.exitCode === null && this.child.signalCode === null) {
-      const exited = once(this.child, 'exit');
-      this.child.kill(signal);
-      await exited;
-    }
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
+    await this.closed();
     return this.child.signalCode ?? this.child.exitCode;
+  }
+
+  /** Waits for its end, and for all that it said: at `exit` its last words may still be in the pipe. */
+  async closed(): Promise<void> {
+    await this.#closed;
   }
 }
 
@@ -135,6 +138,14 @@ export class World {
     );
     assert.notEqual(stdout, '', `the client said nothing: ${stderr}`);
     return JSON.parse(stdout) as T;
+  }
+
+  /** Connections that the target has taken so far, also those that are over (RFC 4022, tcpPassiveOpens). */
+  async accepted(): Promise<number> {
+    const { stdout } = await this.lab.target.run(['cat', '/proc/net/snmp']);
+    const count = /^Tcp: (?:-?\d+ ){5}(\d+) /m.exec(stdout)?.[1];
+    assert.ok(count !== undefined, stdout);
+    return Number(count);
   }
 
   /** Ends all that was started here, also when the test did not come to do so. */
