@@ -9,6 +9,7 @@ import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { FileWatch } from '../../src/config/watch.ts';
 import { WATCH_QUIET_MS } from '../../src/core/limits.ts';
+import { waitFor } from '../lab/namespaces.ts';
 
 describe('what has changed', () => {
   const files = (more: Record<string, string>): Record<string, string> => ({
@@ -81,6 +82,9 @@ describe('files that are watched', () => {
   });
   const file = (name: string): string => join(folder, name);
   const settle = (): Promise<void> => sleep(2 * WATCH_QUIET_MS);
+  /** Waits for a call after the first `before`; a busy machine may take its time. */
+  const told = (before: number, what: string): Promise<boolean> =>
+    waitFor(`a call for ${what}`, () => calls > before);
 
   test('written in place, renamed over, removed and made again: one call each', async () => {
     writeFileSync(file('key'), '1');
@@ -97,6 +101,7 @@ describe('files that are watched', () => {
     ];
     for (const [index, step] of steps.entries()) {
       step();
+      await told(index, String(step));
       await settle();
       assert.equal(calls, index + 1, String(step));
     }
@@ -123,13 +128,14 @@ describe('files that are watched', () => {
     for (const version of ['2', '3']) {
       const before = calls;
       publish(version);
+      await told(before, `version ${version}`);
       await settle();
-      assert.ok(calls > before, `version ${version}`);
       watched.set([file('key')]);
       await settle();
     }
     const before = calls;
     writeFileSync(file('..3/key'), 'in place');
+    await told(before, 'in place');
     await settle();
     assert.equal(calls, before + 1);
   });
