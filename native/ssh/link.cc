@@ -53,6 +53,7 @@ void Link::attach(uint32_t number, tcp::FlowId flow, uint32_t remote, uint32_t w
     early->early = false;
     return;
   }
+  forget(number);
   // The server's first data may stand in the inbox.
   add(number, flow, remote, window, largest).message = messages_;
   engine_->accept(flow);
@@ -76,12 +77,18 @@ Link::Channel& Link::add(uint32_t number, tcp::FlowId flow, uint32_t remote, uin
 
 void Link::expect(uint32_t number, tcp::FlowId flow) {
   const std::lock_guard lock(mutex_);
+  forget(number);
   if (!closed_) expected_.push_back(Expected{.channel = number, .flow = flow, .since = engine::now()});
+}
+
+// An expectation that outlived its flow would take the place of another's, whose slot is the same.
+void Link::forget(uint32_t number) {
+  std::erase_if(expected_, [number](const Expected& each) { return each.channel == number; });
 }
 
 bool Link::unexpect(uint32_t number) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(expected_, [number](const Expected& each) { return each.channel == number; });
+  forget(number);
   Channel* const channel = find(number);
   if (channel == nullptr || !channel->early) return false;
   remove(*channel);

@@ -47,8 +47,9 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   void seal_with(std::shared_ptr<Sealer> sealer);
   void open_with(std::shared_ptr<Opener> opener);
 
-  // As soon as the server confirms the channel, the flow is accepted, and attached as by attach(): the
-  // application need not wait until JavaScript has dealt with the message, which it gets all the same.
+  // To be told of before the open is submitted. As soon as the server confirms the channel, the flow is
+  // accepted, and attached as by attach(): the application need not wait until JavaScript has dealt with the
+  // message, which it gets all the same.
   void expect(uint32_t channel, tcp::FlowId flow);
   // No longer so. True when that has happened and attach() has not yet followed; it is undone.
   bool unexpect(uint32_t channel);
@@ -128,6 +129,7 @@ class Link final : public engine::Outlet, public std::enable_shared_from_this<Li
   Channel* find(uint32_t channel);
   Channel& add(uint32_t channel, tcp::FlowId flow, uint32_t remote, uint32_t window, uint32_t largest);
   void remove(const Channel& channel);
+  void forget(uint32_t channel);
   void shorten(Time us);
   // Wakes JavaScript for news that wait, at once or within limits::kNewsDelayUs.
   void notify(bool at_once);

@@ -140,7 +140,7 @@ bool Link::run(size_t budget) {
     if (end_ > begin_ && !gathers() && !write()) return false;
     if (held_) return false;
     Channel* const channel = next();
-    if (channel == nullptr) return false;
+    if (channel == nullptr) break;
     const uint64_t before = channel->totals.sent;
     if (turn(*channel)) {
       channel->queued = true;
@@ -153,6 +153,8 @@ bool Link::run(size_t budget) {
     }
     budget -= moved;
   }
+  // What was gathered, should those that were to come be gone.
+  if (!closed_ && !blocked_ && end_ > begin_) write();
   return false;
 }
 

@@ -105,7 +105,7 @@ export interface SshLink {
   sealWith(sealer: PacketSealer): void;
   openWith(opener: PacketOpener): void;
   /**
-   * When the server confirms `channel`, `flow` is accepted and joined to it at once; the message still comes, and
+   * To be called before the open is submitted. When the server confirms `channel`, `flow` is accepted and joined to it at once; the message still comes, and
    * `attach` then changes nothing.
    */
   expect(channel: number, flow: number): void;

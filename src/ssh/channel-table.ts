@@ -279,6 +279,8 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
       openSession(this.protocol, id, SSH_CHANNEL_WINDOW_INITIAL_BYTES, SSH_CHANNEL_PACKET_BYTES);
       return;
     }
+    // Before the open, which any thread may send once it is queued: the answer must find it.
+    if (dial.flow !== undefined) this.link?.native.expect(id, dial.flow);
     openDirect(
       this.protocol,
       id,
@@ -287,7 +289,6 @@ export class ChannelTable implements ChannelEvents, ChannelHost {
       dial.origin,
       dial.target,
     );
-    if (dial.flow !== undefined) this.link?.native.expect(id, dial.flow);
   }
 
   /** Native code is to join no flow to the channel. True when it has done so already, and undone it now. */

@@ -82,6 +82,26 @@ const MODES: Record<string, () => Promise<unknown>> = {
     await send(socket, amount);
     return await received;
   },
+  /** `amount` connections, 50 of them at a time, each with a byte there and back; gives those that failed. */
+  churn: async () => {
+    const failed: (string | undefined)[] = [];
+    let left = amount;
+    const one = async (): Promise<void> => {
+      while (left-- > 0) {
+        try {
+          const socket = await open();
+          socket.write('x');
+          const [byte] = (await once(socket, 'data')) as [Buffer];
+          if (byte.toString() !== 'x') failed.push('another byte');
+          socket.destroy();
+        } catch (error) {
+          failed.push((error as NodeJS.ErrnoException).code);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: 50 }, one));
+    return { failed };
+  },
   /** `amount` connections that are all open at once, each with an exchange of its own. */
   many: async () => {
     const bytes = 10_000;

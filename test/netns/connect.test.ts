@@ -59,3 +59,13 @@ test('a metadata address is ENETUNREACH and never reaches the bastion', async ()
   assert.equal(await code('169.254.169.254', 80), 'ENETUNREACH');
   assert.ok(!world.sshd.log().includes('169.254.169.254'));
 });
+
+// Numbers of flows and channels are used again all the time, while answers, ends and news of others are on their way.
+test(
+  'thousands of short connections, 50 at a time: each has its byte back',
+  { timeout: 120_000 },
+  async () => {
+    const { failed } = await world.client<{ failed: string[] }>('churn', LAB.target.v4, PORTS.echo, 16_000);
+    assert.deepEqual(failed, []);
+  },
+);
