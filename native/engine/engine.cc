@@ -151,6 +151,8 @@ void Engine::polled(int fd, uint32_t events) {
 
 void Engine::join(tcp::FlowId id, std::shared_ptr<Outlet> outlet, uint32_t channel) {
   const std::lock_guard lock(mutex_);
+  // The application may have given up meanwhile, and another flow have the slot.
+  if (!stack_.has(id)) return;
   const size_t slot = id & tcp::kSlotMask;
   if (slot >= joins_.size()) joins_.resize(slot + 1);
   joins_[slot] = {.id = id, .channel = channel, .outlet = std::move(outlet)};

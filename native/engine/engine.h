@@ -80,7 +80,7 @@ class Engine final : public tcp::Events {
   void settle_and_notify();
 
   // From now on `outlet` is told of the flow's bytes and of its drain, under the number `channel`, and
-  // JavaScript is not; of the flow's end JavaScript still is.
+  // JavaScript is not; of the flow's end JavaScript still is. Nothing where the flow is no more.
   void join(tcp::FlowId id, std::shared_ptr<Outlet> outlet, uint32_t channel);
   void unjoin(tcp::FlowId id);
   // Has the engine thread call the outlet, which has more to do; serve_by(): when that time has come.

@@ -102,6 +102,8 @@ class Stack {
   // Frees what retired flows held. No packet made before may be in use.
   void collect() { blocks_.collect(); }
 
+  // Whether a flow of this number is there: its slot may be another's by now.
+  bool has(FlowId id) { return find(id) != nullptr; }
   size_t flows() const { return by_key_.size(); }
   size_t pending_dials() const { return pending_; }
   size_t timers() const { return timers_.size(); }

@@ -65,7 +65,7 @@ test(
   'thousands of short connections, 50 at a time: each has its byte back',
   { timeout: 120_000 },
   async () => {
-    const { failed } = await world.client<{ failed: string[] }>('churn', LAB.target.v4, PORTS.echo, 16_000);
+    const { failed } = await world.client<{ failed: string[] }>('churn', LAB.target.v4, PORTS.echo, 8000);
     assert.deepEqual(failed, []);
   },
 );
