@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LAB, waitFor } from '../lab/namespaces.ts';
 import { PORTS } from './ports.ts';
 import { World } from './world.ts';
@@ -15,6 +16,8 @@ const GROWTH_MB = 12;
 const TIMERS_SLACK = 3;
 /** Milliseconds for the engine's last timers to run out; the longest is a retransmission's. */
 const REST_DEADLINE_MS = 60_000;
+/** Milliseconds for which the number of descriptors stays the same once the start is over. */
+const SETTLED_MS = 3000;
 
 const residentMb = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
@@ -53,7 +56,17 @@ test(`${SECONDS} s of bulk, chatty, aborted, half-closed, slow and refused conne
     };
     // The first flow opens the socket that asks for owners, which is kept.
     assert.deepEqual(await world.client('connect', LAB.target.v4, PORTS.echo), { connected: true });
-    const before = descriptors(pid);
+    // What the start has open for a while is closed by then, such as the files and searches of its first seconds.
+    let before = -1;
+    await waitFor(
+      'the start to be over',
+      async () => {
+        before = descriptors(pid);
+        await sleep(SETTLED_MS);
+        return descriptors(pid) === before;
+      },
+      REST_DEADLINE_MS,
+    );
     const { timers } = await state();
     const samples: number[] = [];
     const sampler = setInterval(() => samples.push(residentMb(pid)), 250);
