@@ -161,8 +161,8 @@ inline constexpr size_t kQuantum = 128 * 1024;
 inline constexpr size_t kQuantumAttended = 64 * 1024;
 inline constexpr size_t kSmallTurnBytes = 4 * 1024;
 
-// Bytes that flows with little to send may gather before they are handed to the socket: one segment of TSO,
-// about.
+// Bytes that flows with little to send may gather before they are handed to the socket: enough for hundreds
+// of small packets, and the first of them waits until the last is encrypted.
 inline constexpr size_t kGatherBytes = 16 * 1024;
 
 // Bytes. Above this much protected but not yet taken by the socket no flow is given a turn, so that a

@@ -105,8 +105,8 @@ export interface SshLink {
   sealWith(sealer: PacketSealer): void;
   openWith(opener: PacketOpener): void;
   /**
-   * To be called before the open is submitted. When the server confirms `channel`, `flow` is accepted and joined to it at once; the message still comes, and
-   * `attach` then changes nothing.
+   * To be called before the open is submitted. When the server confirms `channel`, `flow` is accepted and joined to
+   * it at once; the message still comes, and `attach` then changes nothing.
    */
   expect(channel: number, flow: number): void;
   /** No longer so. True when it was joined already and not yet attached; it is no more. */

@@ -1,8 +1,6 @@
 /** The injector with a certificate of cert-manager, whose own controllers make it and have the API server trust it. */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { CHART } from '../chart/helm.ts';
@@ -11,7 +9,8 @@ import { waitFor } from '../lab/namespaces.ts';
 import { DEADLINE_MS, openCluster, outsideLab } from './cluster.ts';
 import type { Cluster, TestNamespace } from './cluster.ts';
 import { apiAccess, pod, VALUES } from './injector-site.ts';
-import type { Watched, Watching } from './injector-watch.ts';
+import { watchDuring } from './injector-watch.ts';
+import type { Watching } from './injector-watch.ts';
 import { defineKinds, forgetKinds, startCertManager } from './operators.ts';
 import type { Operator } from './operators.ts';
 
@@ -153,20 +152,7 @@ describe('a certificate of cert-manager', { skip: outsideLab() }, () => {
         ...status.containerStatuses.map(({ restartCount }) => restartCount),
       ]);
     const first = await lives();
-    const program = join(import.meta.dirname, 'injector-watch.ts');
-    const child = cluster.site.node.spawn([process.execPath, program, JSON.stringify(watching)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    let output = '';
-    child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    const exited = once(child, 'exit');
-    try {
-      await body();
-    } finally {
-      child.stdin!.end();
-      await exited;
-    }
-    const { failures, admissions } = JSON.parse(output) as Watched;
+    const { failures, admissions } = await watchDuring(cluster.site.node, watching, body);
     assert.deepEqual(failures, []);
     assert.ok(admissions >= 10, `${admissions} admissions`);
     assert.deepEqual(await lives(), first);

@@ -11,7 +11,7 @@ import { DEADLINE_MS, openCluster, outsideLab } from './cluster.ts';
 import type { Cluster } from './cluster.ts';
 import { InjectorSite, pod, PORTS } from './injector-site.ts';
 import type { Replica } from './injector-site.ts';
-import type { Watched } from './injector-watch.ts';
+import { watchDuring } from './injector-watch.ts';
 
 const DAY_MS = 86_400_000;
 /** Beside the time that an authority is given to be known, for a machine with other work. */
@@ -194,24 +194,14 @@ describe('the injector and a real API server', { skip: outsideLab() }, () => {
     );
 
     const watching = await site.watching();
-    const program = join(import.meta.dirname, 'injector-watch.ts');
-    const child = cluster.site.node.spawn([process.execPath, program, JSON.stringify(watching)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    let output = '';
-    child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    const closed = once(child, 'close');
-    try {
+    const watch = await watchDuring(cluster.site.node, watching, async () => {
       await waitFor(
         'both serve the next one',
         async () => replicas.every((each) => served(each) === 3),
         ROTATION_DEADLINE_MS,
       );
-    } finally {
-      child.stdin!.end();
-      await closed;
-    }
-    const { failures, admissions: asked, certificates } = JSON.parse(output) as Watched;
+    });
+    const { failures, admissions: asked, certificates } = watch;
     assert.deepEqual(failures, []);
     assert.ok(asked >= 20, `${asked} admissions`);
     assert.equal(certificates, 2);

@@ -3,10 +3,13 @@
  * connections that are new each time, until its input ends; then it prints what went wrong. Its arguments: the
  * request as JSON, see `Watching`.
  */
+import { once } from 'node:events';
 import { request } from 'node:https';
 import type { RequestOptions } from 'node:https';
 import { connect } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { Namespace } from '../lab/namespaces.ts';
 
 export interface Watching {
   readonly host: string;
@@ -31,6 +34,27 @@ export interface Watched {
 
 const PAUSE_MS = 100;
 const FAILURES_MAX = 20;
+
+/** Watches from `node` for as long as `body` takes; gives what was seen. */
+export async function watchDuring(
+  node: Namespace,
+  watching: Watching,
+  body: () => Promise<void>,
+): Promise<Watched> {
+  const child = node.spawn([process.execPath, import.meta.filename, JSON.stringify(watching)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const closed = once(child, 'close');
+  try {
+    await body();
+  } finally {
+    child.stdin!.end();
+    await closed;
+  }
+  return JSON.parse(output) as Watched;
+}
 
 async function watch(at: Watching): Promise<Watched> {
   const [failures, seen] = [[] as string[], new Set<string>()];

@@ -1,8 +1,6 @@
 /** The injector as the chart installs it: replicas in pods, asked by the API server through their Service. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { LAB, waitFor } from '../lab/namespaces.ts';
 import { startSshd } from '../lab/sshd.ts';
@@ -11,7 +9,8 @@ import { PORTS } from '../netns/ports.ts';
 import { DEADLINE_MS, IMAGES, openCluster, outsideLab } from './cluster.ts';
 import type { Cluster, TestNamespace } from './cluster.ts';
 import { apiAccess, CHART, imageValues } from './injector-site.ts';
-import type { Watched, Watching } from './injector-watch.ts';
+import { watchDuring } from './injector-watch.ts';
+import type { Watching } from './injector-watch.ts';
 
 const BASTION_PORT = 2207;
 const PODS = 30;
@@ -132,15 +131,8 @@ describe('the injector that the chart installs', { skip: outsideLab() }, () => {
       },
       ports: [],
     };
-    const program = join(import.meta.dirname, 'injector-watch.ts');
-    const child = cluster.site.node.spawn([process.execPath, program, JSON.stringify(watching)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    let output = '';
-    child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    const closed = once(child, 'close');
     const name = `deployment/${own.name}-netproxy-injector`;
-    try {
+    const { failures, admissions } = await watchDuring(cluster.site.node, watching, async () => {
       await own.kubectl(['rollout', 'restart', name]);
       await own.kubectl(['rollout', 'status', name, `--timeout=${DEADLINE_MS / 1000}s`], {
         timeoutMs: 2 * DEADLINE_MS,
@@ -153,11 +145,7 @@ describe('the injector that the chart installs', { skip: outsideLab() }, () => {
         },
         DEADLINE_MS,
       );
-    } finally {
-      child.stdin!.end();
-      await closed;
-    }
-    const { failures, admissions } = JSON.parse(output) as Watched;
+    });
     assert.deepEqual(failures, []);
     assert.ok(admissions >= 10, `${admissions} admissions`);
   });
